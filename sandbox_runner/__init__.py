@@ -1,0 +1,1 @@
+"""Replay untrusted agent trails inside a disposable Docker container."""

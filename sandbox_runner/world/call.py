@@ -1,0 +1,60 @@
+"""The two records that travel through every world: a call goes in, an outcome comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sandbox_runner.trail.operations import TrailOpcodes
+
+__all__ = ["Call", "Outcome", "Status"]
+
+
+class Status(StrEnum):
+    """How a call ended. Success is decided by this alone, never by the outcome's text."""
+
+    OK = "ok"
+    FAILED = "failed"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+
+    @property
+    def stops(self) -> bool:
+        """Whether a fail-fast run ends here."""
+        return self in {Status.FAILED, Status.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a world method.
+
+    Attributes:
+        opcode: the operation that asks for it.
+        method: the world method's name, one of ``trail.operations.METHODS``.
+        arguments: the method's arguments by name, in the order of its signature.
+        step: index of the step in its trail; -1 for a call made by hand.
+    """
+
+    opcode: TrailOpcodes
+    method: str
+    arguments: Mapping[str, str | int | float]
+    step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call came to.
+
+    Attributes:
+        status: decides success.
+        text: exactly the reference's sentence on success, ``<method>: ERROR <reason>`` otherwise.
+        details: JSON-able facts beyond the text: digests, counts, ids, tails of output.
+        duration_ns: time the guest (or local world) spent, nanoseconds; 0 where unknown.
+    """
+
+    status: Status
+    text: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    duration_ns: int = 0

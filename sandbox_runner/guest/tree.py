@@ -1,0 +1,149 @@
+"""Walk, read and fill a file tree below one open descriptor: the guest's half of snapshots.
+
+Three request handlers, each ``handler(root, header, body)`` yielding ``(header, body)`` answers. Every
+answer but the last of a request has ``"more": true`` in its header, the last has ``"more": false``. Bodies
+hold the records of ``tree_records`` and stay near ``BODY_BYTES``.
+
+    do=scan   header: the limits of ``Limits``, and ``lift``. Answers: scan records, parents before their
+              children, the names of a directory in byte order, contents hashed here; one END record last.
+    do=fetch  header: ``lift``. Body: want records, best in the order of the scan. Answers: piece records.
+    do=put    Body: put records, parents first. Answer: empty, or the refusal that stopped it. Never
+              overwrites and never follows a link. A large file comes as several records; the first creates
+              it, each later one must begin where the file ends.
+
+Runs while the guest wears the sandbox uid and nothing foreign is alive. The host runs the same code on a
+user's own directory, without ``lift``. No step follows a link; special files are never opened; the walk
+holds one descriptor.
+
+Standard library only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sandbox_runner.guest import tree_records as records
+from sandbox_runner.guest.git_index import is_index_path
+from sandbox_runner.guest.tree_cursor import Cursor, split_path
+from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK
+from sandbox_runner.guest.tree_walk import CHUNK_BYTES, Limits, chunks, normal_index, walk
+
+__all__ = ["HANDLERS", "fetch", "put", "scan"]
+
+
+def scan(root: int, header: Mapping[str, Any], _body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Handler of do=scan.
+
+    Raises:
+        TooManyEntriesError: see ``Limits``.
+        OSError: a directory was moved during the walk.
+    """
+    limits = Limits(**{name: int(header[name]) for name in Limits._fields if name in header})
+    return _batched(walk(root, limits, lift=bool(header.get("lift"))))
+
+
+def fetch(root: int, header: Mapping[str, Any], body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Handler of do=fetch. A want that cannot be read is answered by one PIECE_FAILED, without data."""
+    return _batched(_pieces(root, body, lift=bool(header.get("lift"))))
+
+
+def put(root: int, _header: Mapping[str, Any], body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Handler of do=put."""
+    refusal = b""
+    cursor = Cursor(root)
+    try:
+        for item in records.read_puts(body):
+            try:
+                _create(cursor, item)
+            except OSError as error:
+                refusal = records.pack_refusal(error.errno or errno.EIO, item.path)
+                break
+    finally:
+        cursor.close()
+    yield {"more": False}, refusal
+
+
+HANDLERS: dict[str, Callable[[int, Mapping[str, Any], bytes], Iterator[tuple[dict[str, Any], bytes]]]] = {
+    "scan": scan,
+    "fetch": fetch,
+    "put": put,
+}
+
+
+def _batched(packed: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
+    body = bytearray()
+    for record in packed:
+        body += record
+        if len(body) >= records.BODY_BYTES:
+            yield {"more": True}, bytes(body)
+            body.clear()
+    yield {"more": False}, bytes(body)
+
+
+def _pieces(root: int, body: bytes, *, lift: bool) -> Iterator[bytes]:
+    cursor = Cursor(root, lift=lift)
+    try:
+        for index, want in enumerate(records.read_wants(body)):
+            parts = split_path(want.path)
+            try:
+                cursor.move(parts[:-1])
+                yield from _contents(cursor, parts, want.kind, index)
+            except OSError:
+                yield records.pack_piece(index, records.PIECE_FAILED, b"")
+    finally:
+        cursor.close()
+
+
+def _contents(cursor: Cursor, parts: list[bytes], kind: int, index: int) -> Iterator[bytes]:
+    if kind == LINK:
+        yield records.pack_piece(index, records.PIECE_LAST, os.readlink(parts[-1], dir_fd=cursor.fd))
+        return
+    fd = cursor.open_file(parts[-1])
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        normal = normal_index(fd, found.st_size)[0] if is_index_path(parts) else None
+        if normal is not None:
+            source = iter([normal[at : at + CHUNK_BYTES] for at in range(0, len(normal), CHUNK_BYTES)])
+        else:
+            os.lseek(fd, 0, os.SEEK_SET)
+            source = chunks(fd, found.st_size)
+        last = next(source, b"")
+        for chunk in source:
+            yield records.pack_piece(index, records.PIECE_MORE, last)
+            last = chunk
+        yield records.pack_piece(index, records.PIECE_LAST, last)
+    finally:
+        os.close(fd)
+
+
+def _create(cursor: Cursor, item: records.Put) -> None:
+    parts = split_path(item.path)
+    parent, name = cursor.move(parts[:-1]), parts[-1]
+    if item.kind == DIRECTORY:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    elif item.kind == LINK:
+        os.symlink(item.data, name, dir_fd=parent)
+    elif item.kind == FILE:
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        flags |= os.O_APPEND if item.offset else os.O_CREAT | os.O_EXCL
+        fd = os.open(name, flags, 0o755 if item.detail else 0o644, dir_fd=parent)
+        try:
+            if item.offset and os.fstat(fd).st_size != item.offset:
+                raise OSError(errno.ESPIPE, "a later part does not begin where the file ends")
+            _write(fd, item.data)
+        finally:
+            os.close(fd)
+    else:
+        raise ValueError(f"unknown kind of put record: {item.kind}")
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

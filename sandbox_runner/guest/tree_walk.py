@@ -1,0 +1,234 @@
+"""Find and hash everything below one open directory, as scan records.
+
+Depth first and without recursion (a tree may be deeper than the interpreter's stack), with one descriptor
+held, the names of a directory in byte order, parents before children. No link is followed, no special file
+is opened.
+
+Standard library only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from sandbox_runner.guest.git_index import MAX_INDEX_BYTES, is_index_path, normalise
+from sandbox_runner.guest.tree_cursor import Cursor
+from sandbox_runner.guest.tree_records import DIRECTORY, END, FILE, LINK, NOTE, OMISSION, pack_scan
+
+__all__ = ["CHUNK_BYTES", "Limits", "TooManyEntriesError", "chunks", "normal_index", "walk"]
+
+CHUNK_BYTES = 1 << 20
+"""The most that is read at once."""
+
+_NOTHING = bytes(32)
+_FIFO, _SOCKET, _BLOCK, _CHARACTER, _UNREADABLE, _FILE_LIMIT, _TOTAL_LIMIT, _PATH_LIMIT, _GONE = range(1, 10)
+_HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED = range(1, 7)
+_SPECIAL = {stat.S_IFIFO: _FIFO, stat.S_IFSOCK: _SOCKET, stat.S_IFBLK: _BLOCK, stat.S_IFCHR: _CHARACTER}
+_MAX_HARD_LINKS = 65536  # inodes remembered, so that a farm of links to one large file is hashed once
+
+
+class TooManyEntriesError(ValueError):
+    """The tree has more entries than the limit; nothing is cut off silently."""
+
+
+class Limits(NamedTuple):
+    """What a walk may meet. A file or path beyond its limit is an omission; too many entries end the walk."""
+
+    max_entries: int = 200_000
+    max_file_bytes: int = 1 << 30
+    max_total_bytes: int = 8 << 30
+    max_path_bytes: int = 16 << 10
+
+
+def walk(
+    root: int,
+    limits: Limits,
+    *,
+    lift: bool = False,
+    keep: Callable[[bytes, bool], bool] | None = None,
+) -> Iterator[bytes]:
+    """The scan records of the tree below ``root``, packed; ``keep(path, is_directory)`` may leave out."""
+    walker = _Walk(root, limits, lift, keep)
+    try:
+        yield from walker.run()
+    finally:
+        walker.cursor.close()
+
+
+class _Walk:
+    """The state of one walk: where it is, what it has counted, which inodes it has seen."""
+
+    def __init__(
+        self, root: int, limits: Limits, lift: bool, keep: Callable[[bytes, bool], bool] | None
+    ) -> None:
+        self.cursor = Cursor(root, lift=lift)
+        self._limits = limits
+        self._keep = keep
+        self._parts: list[bytes] = []
+        self._entries = 0
+        self._bytes = 0
+        self._inodes: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._notes: dict[int, tuple[int, bytes]] = {}
+
+    def run(self) -> Iterator[bytes]:
+        """Depth first, without recursion: a tree may be deeper than the interpreter's stack."""
+        pending = [iter(self._listing())]
+        while pending:
+            found = next(pending[-1], None)
+            if found is None:
+                pending.pop()
+                if pending:
+                    self.cursor.ascend()
+                    self._parts.pop()
+                continue
+            name, kind = found
+            self._parts.append(name)
+            path = b"/".join(self._parts)
+            entered = False
+            if self._keep is None or self._keep(path, kind == DIRECTORY):
+                self._count()
+                if kind == DIRECTORY and len(path) <= self._limits.max_path_bytes:
+                    record, entered = self._enter(name, path)
+                    yield record
+                else:
+                    yield self._entry(name, kind, path)
+            if entered:
+                pending.append(iter(self._listing()))
+            else:
+                self._parts.pop()
+        if self.cursor.lifted:
+            self._notes[_LIFTED] = (self.cursor.lifted, b"")
+        for code, (count, path) in sorted(self._notes.items()):
+            yield pack_scan(NOTE, code, count, _NOTHING, path)
+        yield pack_scan(END, 0, self._entries, _NOTHING, b"")
+
+    def _listing(self) -> list[tuple[bytes, int]]:
+        room = self._limits.max_entries - self._entries
+        found: list[tuple[bytes, int]] = []
+        with os.scandir(self.cursor.fd) as listing:
+            for item in listing:
+                if len(found) > room:
+                    raise TooManyEntriesError(f"more than {self._limits.max_entries} entries")
+                if item.is_symlink():
+                    kind = LINK
+                elif item.is_dir(follow_symlinks=False):
+                    kind = DIRECTORY
+                else:
+                    kind = FILE  # or special: told apart before it is opened
+                found.append((os.fsencode(item.name), kind))
+        found.sort()
+        return found
+
+    def _count(self) -> None:
+        self._entries += 1
+        if self._entries > self._limits.max_entries:
+            raise TooManyEntriesError(f"more than {self._limits.max_entries} entries")
+
+    def _enter(self, name: bytes, path: bytes) -> tuple[bytes, bool]:
+        try:
+            found = self.cursor.descend(name)
+        except OSError as error:
+            return _omission(_why(error), path), False
+        if found.st_mode & 0o7000:
+            self._note(_SPECIAL_BITS, path)
+        return pack_scan(DIRECTORY, 0, 0, _NOTHING, path), True
+
+    def _entry(self, name: bytes, kind: int, path: bytes) -> bytes:
+        if len(path) > self._limits.max_path_bytes:
+            return _omission(_PATH_LIMIT, path)  # whole: it is longer by one name at most
+        try:
+            if kind == LINK:
+                target = os.readlink(name, dir_fd=self.cursor.fd)
+                return pack_scan(LINK, 0, len(target), hashlib.sha256(target).digest(), path)
+            return self._file(name, path)
+        except OSError as error:
+            return _omission(_why(error), path)
+
+    def _file(self, name: bytes, path: bytes) -> bytes:
+        found = os.stat(name, dir_fd=self.cursor.fd, follow_symlinks=False)
+        if not stat.S_ISREG(found.st_mode):
+            return _omission(_SPECIAL.get(stat.S_IFMT(found.st_mode), _GONE), path)
+        if found.st_size > self._limits.max_file_bytes:
+            return _omission(_FILE_LIMIT, path)
+        if self._bytes + found.st_size > self._limits.max_total_bytes:
+            return _omission(_TOTAL_LIMIT, path)
+        fd = self.cursor.open_file(name)
+        try:
+            found = os.fstat(fd)
+            size, digest = self._hashed(fd, found, path)
+        finally:
+            os.close(fd)
+        if size > self._limits.max_file_bytes:  # it grew under our hands
+            return _omission(_FILE_LIMIT, path)
+        self._bytes += size
+        if found.st_mode & 0o7000:
+            self._note(_SPECIAL_BITS, path)
+        if found.st_blocks * 512 + 4096 <= found.st_size:
+            self._note(_SPARSE, path)
+        return pack_scan(FILE, found.st_mode >> 6 & 1, size, digest, path)
+
+    def _hashed(self, fd: int, found: os.stat_result, path: bytes) -> tuple[int, bytes]:
+        """Size and digest of an open file, in the form in which it is captured."""
+        if is_index_path(self._parts):
+            data, code = normal_index(fd, found.st_size)
+            if code:
+                self._note(code, path)
+            if data is not None:
+                return len(data), hashlib.sha256(data).digest()
+            os.lseek(fd, 0, os.SEEK_SET)
+        inode = (found.st_dev, found.st_ino)
+        if found.st_nlink > 1 and inode in self._inodes:
+            self._note(_HARD_LINK, path)
+            return self._inodes[inode]
+        hasher = hashlib.sha256()
+        size = 0
+        for chunk in chunks(fd, found.st_size):
+            hasher.update(chunk)
+            size += len(chunk)
+            if size > self._limits.max_file_bytes:
+                break
+        if found.st_nlink > 1 and len(self._inodes) < _MAX_HARD_LINKS:
+            self._inodes[inode] = (size, hasher.digest())
+        return size, hasher.digest()
+
+    def _note(self, code: int, path: bytes) -> None:
+        count, first = self._notes.get(code, (0, path))
+        self._notes[code] = (count + 1, first)
+
+
+def _omission(reason: int, path: bytes) -> bytes:
+    return pack_scan(OMISSION, reason, 0, _NOTHING, path)
+
+
+def _why(error: OSError) -> int:
+    return _UNREADABLE if isinstance(error, PermissionError) else _GONE
+
+
+def normal_index(fd: int, size: int) -> tuple[bytes | None, int]:
+    """A git index in normal form, if the open file is one; and the note that belongs to it, or 0."""
+    if size > MAX_INDEX_BYTES:
+        return None, _INDEX_KEPT
+    data = b"".join(chunks(fd, size, MAX_INDEX_BYTES + 1))
+    if data[:4] != b"DIRC":
+        return None, 0
+    normal = normalise(data)
+    return normal, _INDEX_KEPT if normal is None else _INDEX_NORMALISED
+
+
+def chunks(fd: int, size: int, limit: int | None = None) -> Iterator[bytes]:
+    """The contents of an open file, read in parts; stops near ``limit``, where one is given.
+
+    Asks for one byte more than the ``size`` that is expected, so that a small file takes one read.
+    """
+    got = 0
+    while limit is None or got < limit:
+        chunk = os.read(fd, min(CHUNK_BYTES, max(size - got, 0) + 1))
+        got += len(chunk)
+        if chunk:
+            yield chunk
+        if not chunk or got == size:
+            return

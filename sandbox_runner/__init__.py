@@ -1,1 +1,115 @@
-"""Replay untrusted agent trails inside a disposable Docker container."""
+"""Replay untrusted agent trails inside a disposable Docker container.
+
+    from sandbox_runner import ContainerWorld, Policy, Runner, TrailExecutor
+
+Names are loaded when they are first used: decoding a trail must not pay for the Docker client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sandbox_runner.policy import GuardedWorld, Policy
+    from sandbox_runner.record import RecordedWorld, RunRecord
+    from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
+    from sandbox_runner.runner import Runner
+    from sandbox_runner.sandbox import ContainerWorld, Sandbox, SandboxSpec
+    from sandbox_runner.snapshot import SnapshotStore
+    from sandbox_runner.trail import (
+        OPCODE_ARG_TYPES,
+        OPCODE_OPERAND_COUNT,
+        TrailCompiler,
+        TrailDecoder,
+        TrailEncoder,
+        TrailOpcodes,
+        TrailPrinter,
+        TrailProgram,
+        TrailStep,
+        TrailVerifier,
+        hex_dump,
+        operand_names,
+        resolve_operands,
+        str_hash_to_u16_pair,
+        str_to_hash,
+        u16_pair_to_hex,
+    )
+    from sandbox_runner.world import FileWorld, MockWorld, WorldInterface
+
+_NAMES = {
+    "policy": ("GuardedWorld", "Policy"),
+    "record": ("RecordedWorld", "RunRecord"),
+    "replay": ("TrailEvent", "TrailExecutor", "TrailResult"),
+    "runner": ("Runner",),
+    "sandbox": ("ContainerWorld", "Sandbox", "SandboxSpec"),
+    "snapshot": ("SnapshotStore",),
+    "trail": (
+        "OPCODE_ARG_TYPES",
+        "OPCODE_OPERAND_COUNT",
+        "TrailCompiler",
+        "TrailDecoder",
+        "TrailEncoder",
+        "TrailOpcodes",
+        "TrailPrinter",
+        "TrailProgram",
+        "TrailStep",
+        "TrailVerifier",
+        "hex_dump",
+        "operand_names",
+        "resolve_operands",
+        "str_hash_to_u16_pair",
+        "str_to_hash",
+        "u16_pair_to_hex",
+    ),
+    "world": ("FileWorld", "MockWorld", "WorldInterface"),
+}
+_HOME = {name: package for package, names in _NAMES.items() for name in names}
+
+__all__ = [
+    "OPCODE_ARG_TYPES",
+    "OPCODE_OPERAND_COUNT",
+    "ContainerWorld",
+    "FileWorld",
+    "GuardedWorld",
+    "MockWorld",
+    "Policy",
+    "RecordedWorld",
+    "RunRecord",
+    "Runner",
+    "Sandbox",
+    "SandboxSpec",
+    "SnapshotStore",
+    "TrailCompiler",
+    "TrailDecoder",
+    "TrailEncoder",
+    "TrailEvent",
+    "TrailExecutor",
+    "TrailOpcodes",
+    "TrailPrinter",
+    "TrailProgram",
+    "TrailResult",
+    "TrailStep",
+    "TrailVerifier",
+    "WorldInterface",
+    "hex_dump",
+    "operand_names",
+    "resolve_operands",
+    "str_hash_to_u16_pair",
+    "str_to_hash",
+    "u16_pair_to_hex",
+]
+
+
+def __getattr__(name: str) -> Any:
+    package = _HOME.get(name)
+    if package is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(f"{__name__}.{package}"), name)
+    globals()[name] = value  # the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

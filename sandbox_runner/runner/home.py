@@ -1,0 +1,67 @@
+"""The state directory: runs and snapshots of each tenant, the signing keys.
+
+    $SANDBOX_RUNNER_HOME/
+    ├── keys/                       the signing key and the keys trusted for verification
+    └── tenants/NAME/
+        ├── runs/RUN_ID/            one run record each
+        └── snapshots/              the tenant's snapshot store; nothing is shared between tenants
+
+Every path a tenant's name leads to lies below that tenant's folder: another tenant's run or snapshot is simply
+not found, also when its digest is known.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import platformdirs
+
+from sandbox_runner.errors import ConfigurationError, StoreError
+from sandbox_runner.snapshot import SnapshotStore
+
+__all__ = ["DEFAULT_TENANT", "Home"]
+
+DEFAULT_TENANT = "default"
+_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
+class Home:
+    """Where state lives: ``path``, else ``$SANDBOX_RUNNER_HOME``, else the platform's user data directory."""
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        chosen = path or os.environ.get("SANDBOX_RUNNER_HOME") or platformdirs.user_data_path("sandbox-runner")
+        self.path = Path(chosen).expanduser().absolute()
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the signing key; made private on first use by whoever writes a key."""
+        return self._folder("keys")
+
+    def runs(self, tenant: str = DEFAULT_TENANT) -> Path:
+        """Folder of a tenant's run records."""
+        return self._folder("tenants", _checked(tenant), "runs")
+
+    def store(self, tenant: str = DEFAULT_TENANT) -> SnapshotStore:
+        """A tenant's snapshot store."""
+        return SnapshotStore(self._folder("tenants", _checked(tenant), "snapshots"))
+
+    def _folder(self, *parts: str) -> Path:
+        folder = self.path.joinpath(*parts)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise StoreError(
+                f"cannot make the state directory {folder}: {problem.strerror}",
+                hint="Point SANDBOX_RUNNER_HOME at a directory you may write.",
+            ) from problem
+        return folder
+
+
+def _checked(tenant: str) -> str:
+    if not _TENANT.fullmatch(tenant):
+        raise ConfigurationError(
+            f"{tenant!r} is no tenant name: use 1-63 of a-z, 0-9, dot, dash and underscore, first a letter or digit"
+        )
+    return tenant

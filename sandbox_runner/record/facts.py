@@ -1,0 +1,149 @@
+"""From a call and its outcome to a fact: what happened, free of what differs between two machines."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from sandbox_runner.record import fields
+from sandbox_runner.record.canonical import SAFE_INTEGER
+from sandbox_runner.world.call import Call, Outcome
+
+__all__ = [
+    "HEAD_CHARACTERS",
+    "TEXT_LIMIT",
+    "VOLATILE_DETAILS",
+    "VOLATILE_TEXT_LIMIT",
+    "argument_facts",
+    "fact_of",
+    "shorten",
+    "volatile_details",
+]
+
+TEXT_LIMIT: Final = 512
+"""Bytes of UTF-8 up to which a text stands in a fact whole; a longer one stands as digest, length, head."""
+
+HEAD_CHARACTERS: Final = 128
+"""Characters of a long text that stay readable."""
+
+VOLATILE_TEXT_LIMIT: Final = 16 * 1024
+"""The same limit for volatile details, which hold the tails of output that people read."""
+
+VOLATILE_DETAILS: Final = frozenset(
+    {
+        "container",
+        "cpu_s",
+        "duration_ms",
+        "duration_ns",
+        "duration_s",
+        "max_rss",
+        "memory_bytes",
+        "meta",
+        "ns",
+        "output",
+        "output_tail",
+        "pid",
+        "stderr",
+        "stdout",
+        "tail",
+        "timestamp",
+    }
+)
+"""Keys of an outcome's details that differ between two runs; they go into ``meta`` and are not chained."""
+
+_DEPTH: Final = 12
+_ITEMS: Final = 2_000
+
+
+def fact_of(call: Call, outcome: Outcome, *, seq: int, prev: str) -> dict[str, Any]:
+    """The fact of one call: see ``fields`` for its keys and ``chain`` for what binds it to the one before."""
+    return {
+        fields.ARGUMENTS: argument_facts(call.arguments),
+        fields.DETAILS: {
+            _text(key): _plain(value, TEXT_LIMIT)
+            for key, value in outcome.details.items()
+            if key not in VOLATILE_DETAILS
+        },
+        fields.METHOD: call.method,
+        fields.OPCODE: call.opcode.name,
+        fields.OUTCOME: shorten(outcome.text),
+        fields.PREV: prev,
+        fields.SEQ: seq,
+        fields.STATUS: outcome.status.value,
+        fields.STEP: call.step,
+    }
+
+
+def argument_facts(arguments: Mapping[str, str | float]) -> dict[str, Any]:
+    """A call's arguments as they stand in its fact; verification computes the same from the trail."""
+    return {name: _plain(value, TEXT_LIMIT) for name, value in arguments.items()}
+
+
+def volatile_details(outcome: Outcome) -> dict[str, Any]:
+    """What the outcome says that may differ the next time: durations, process ids, raw output."""
+    return {
+        key: _plain(value, VOLATILE_TEXT_LIMIT)
+        for key, value in outcome.details.items()
+        if key in VOLATILE_DETAILS
+    }
+
+
+def shorten(text: str, limit: int = TEXT_LIMIT) -> str | dict[str, Any]:
+    """A text of at most ``limit`` bytes as it is, a longer one as ``{"bytes", "head", "sha256"}``.
+
+    A lone surrogate, which no UTF-8 can hold, becomes its visible escape first.
+    """
+    text = _text(text)
+    if len(text) * 4 <= limit:
+        return text
+    data = text.encode()
+    if len(data) <= limit:
+        return text
+    return {
+        fields.BYTES: len(data),
+        fields.HEAD: text[:HEAD_CHARACTERS],
+        fields.SHA256: hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _text(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: Any, limit: int, depth: int = 0) -> Any:
+    """Any value as one that canonical JSON can hold, bounded in depth and breadth; what is cut says so."""
+    if isinstance(value, str):
+        return shorten(value, limit)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    if depth < _DEPTH and isinstance(value, Mapping):
+        return _object(value, limit, depth + 1)
+    if depth < _DEPTH and isinstance(value, list | tuple):
+        return _array(value, limit, depth + 1)
+    return f"<{type(value).__name__}>"
+
+
+def _object(value: Mapping[Any, Any], limit: int, depth: int) -> dict[str, Any]:
+    kept = {_text(str(key)): _plain(item, limit, depth) for key, item in islice(value.items(), _ITEMS)}
+    return kept if len(value) <= _ITEMS else {**kept, "<left out>": len(value) - _ITEMS}
+
+
+def _array(value: Sequence[Any], limit: int, depth: int) -> list[Any]:
+    kept = [_plain(item, limit, depth) for item in value[:_ITEMS]]
+    return kept if len(value) <= _ITEMS else [*kept, f"<{len(value) - _ITEMS} left out>"]
+
+
+def _number(value: float) -> float | str:
+    """A whole number as an integer, so that 5.0 and 5 are one fact; what JSON cannot hold as words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"<{value}>"
+    if abs(value) <= SAFE_INTEGER:
+        return int(value) if value == int(value) else value
+    return value if isinstance(value, float) else f"<integer of {value.bit_length()} bits>"

@@ -1,0 +1,110 @@
+"""structlog, set up in one place and never globally: a logger is built from its processors and passed on.
+
+Two loggers exist. The *call log* writes one line per call into a run's ``calls.jsonl``; the *people's log*
+writes the same events to a terminal or a stream. Neither calls ``structlog.configure``, so two runs in one
+process, or a program that uses structlog itself, do not see each other's settings or bound context.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from sandbox_runner.record import fields
+
+__all__ = ["Event", "Log", "build_log", "escape_controls", "people_log", "quiet_log", "redact", "visible"]
+
+Log = FilteringBoundLogger
+"""A bound structlog logger: ``log.bind(run=..., tenant=...).info("event", key=value)``."""
+
+Event = MutableMapping[str, Any]
+_REDACTED = "[redacted]"
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    code: f"\\u{code:04x}"
+    for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+}
+
+
+def people_log(
+    stream: TextIO | None = None,
+    *,
+    level: int = logging.INFO,
+    colours: bool | None = None,
+    json: bool = False,
+) -> Log:
+    """A logger for people, on stderr unless ``stream`` says otherwise.
+
+    Args:
+        stream: where to write; it is not closed.
+        level: the lowest ``logging`` level that is shown.
+        colours: ``None`` takes them on a terminal unless NO_COLOR is set.
+        json: one JSON object per line instead of columns.
+    """
+    out = sys.stderr if stream is None else stream
+    if colours is None:
+        colours = out.isatty() and not os.environ.get("NO_COLOR")
+    render: Callable[..., Any] = (
+        structlog.processors.JSONRenderer(ensure_ascii=True, sort_keys=True)
+        if json
+        else structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
+    )
+    return build_log(
+        structlog.PrintLogger(out),
+        [
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            redact,
+            escape_controls,
+            render,
+        ],
+        level,
+    )
+
+
+def quiet_log() -> Log:
+    """A logger that drops everything; below ``critical`` before it costs anything."""
+    return build_log(structlog.ReturnLogger(), [_drop], logging.CRITICAL)
+
+
+def redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Replace the value of every field whose name speaks of a secret (``fields.SECRET_WORDS``)."""
+    for name in event:
+        lowered = name.lower()
+        if any(word in lowered for word in fields.SECRET_WORDS):
+            event[name] = _REDACTED
+    return event
+
+
+def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
+    """Make control and direction characters visible: an event is one line and cannot steer a terminal."""
+    for name, value in event.items():
+        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+            event[name] = visible(value)
+    return event
+
+
+def visible(text: str) -> str:
+    """The text with control, line-separating and direction-changing characters as escapes, surrogates too."""
+    return text.translate(_CONTROL).encode("utf-8", "backslashreplace").decode()
+
+
+def _drop(_logger: Any, _method: str, _event: Event) -> Event:
+    raise structlog.DropEvent
+
+
+def build_log(sink: Any, processors: list[Callable[..., Any]], level: int = logging.INFO) -> Log:
+    """A logger made of its parts alone: nothing is read from structlog's global configuration."""
+    log: Log = structlog.wrap_logger(
+        sink,
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        context_class=dict,
+        cache_logger_on_first_use=False,
+    )
+    return log

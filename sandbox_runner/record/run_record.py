@@ -1,0 +1,170 @@
+"""Reading run records back: one directory as a typed ``RunRecord``, all of them as a list."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sandbox_runner.errors import InputError, VerificationError
+from sandbox_runner.record import layout
+from sandbox_runner.record.documents import InDoubt, RunInfo, RunResult, RunState
+from sandbox_runner.record.files import open_bounded, read_bounded
+from sandbox_runner.record.lines import CallLine, parse_line, read_lines
+
+__all__ = ["RunRecord", "is_alive", "list_runs"]
+
+_SENT = re.compile(rb'\{"method":"([a-z_]{1,32})","seq":(\d{1,9}),"step":(-?\d{1,9})\}\Z')
+_WITHDRAWN = re.compile(rb'\{"withdrawn_from":(\d{1,9})\}\Z')
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run record on disk, sealed or not.
+
+    Attributes:
+        path: its directory.
+        info: ``run.json`` as it stands.
+        state: as ``info.state``, except that ``running`` without a living owner is ``interrupted``.
+        result: ``result.json``, None until the record is sealed.
+    """
+
+    path: Path
+    info: RunInfo
+    state: RunState
+    result: RunResult | None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a record's documents; the big files are read when asked for.
+
+        Raises:
+            InputError: there is no record at this place.
+            VerificationError: a document is missing, too large or malformed.
+        """
+        directory = Path(path)
+        if not (directory / layout.RUN).is_file():
+            raise InputError(
+                f"there is no run record at {directory}; give a directory that holds {layout.RUN}",
+                hint="past runs are listed by: sandbox-runner runs",
+            )
+        alive = is_alive(directory)  # looked at first: a run sealed in between reads as sealed, never as dead
+        info = _info(directory)
+        if info.state is not RunState.RUNNING:
+            return cls(directory, info, info.state, _result(directory))
+        return cls(directory, info, RunState.RUNNING if alive else RunState.INTERRUPTED, None)
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self.info.run_id
+
+    def trail(self) -> bytes:
+        """The input's bytes."""
+        return self._read(layout.TRAIL)
+
+    def policy(self) -> dict[str, Any]:
+        """The effective policy as plain JSON.
+
+        Raises:
+            VerificationError: ``policy.json`` is no JSON object.
+        """
+        try:
+            policy = json.loads(self._read(layout.POLICY))
+        except (ValueError, RecursionError) as error:
+            raise VerificationError(f"{layout.POLICY} is no JSON: {error}") from error
+        if not isinstance(policy, dict):
+            raise VerificationError(f"{layout.POLICY} is no JSON object")
+        return policy
+
+    def meta_trail(self) -> bytes | None:
+        """The proof of replay, None where there is none."""
+        if not (self.path / layout.META_TRAIL).exists():
+            return None
+        return self._read(layout.META_TRAIL)
+
+    def calls(self) -> Iterator[CallLine]:
+        """The log's lines in order, each checked by itself; a torn end of an unsealed record is left out.
+
+        Raises:
+            VerificationError: a line is malformed; the lines before it were yielded.
+        """
+        path = self.path / layout.CALLS
+        if self.result is None and not path.exists():
+            return
+        for number, raw in enumerate(read_lines(path, torn_end=self.result is None)):
+            yield parse_line(raw, number)
+
+    def in_doubt(self) -> tuple[InDoubt, ...]:
+        """Calls that were sent and have no line: after a crash they may have happened."""
+        if self.result is not None:
+            return self.result.in_doubt
+        path = self.path / layout.DISPATCHED
+        if not path.exists():
+            return ()
+        done = sum(1 for _ in read_lines(self.path / layout.CALLS, torn_end=True))
+        return tuple(call for call in _journalled(path) if call.seq >= done)
+
+    def _read(self, name: str) -> bytes:
+        return read_bounded(self.path / name, layout.SIZE_LIMITS[name])
+
+
+def list_runs(root: Path) -> list[RunRecord | VerificationError]:
+    """Every record under ``root``, newest first; a damaged one is represented by its error."""
+    if not root.is_dir():
+        return []
+    found: list[RunRecord | VerificationError] = []
+    for path in sorted(root.iterdir(), key=lambda path: path.name, reverse=True):
+        if path.name.startswith(".") or not (path / layout.RUN).is_file():
+            continue
+        try:
+            found.append(RunRecord.load(path))
+        except VerificationError as error:
+            found.append(VerificationError(f"{path.name}: {error}"))
+    return found
+
+
+def is_alive(directory: Path) -> bool:
+    """Whether the process that writes this record still lives: its lock is held."""
+    try:
+        descriptor = open_bounded(directory / layout.LOCK, limit=64)
+    except VerificationError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise VerificationError(
+            f"cannot tell whether {directory.name} still runs: {error.strerror}"
+        ) from error
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _info(directory: Path) -> RunInfo:
+    return RunInfo.parse(read_bounded(directory / layout.RUN, layout.SIZE_LIMITS[layout.RUN]), layout.RUN)
+
+
+def _result(directory: Path) -> RunResult:
+    data = read_bounded(directory / layout.RESULT, layout.SIZE_LIMITS[layout.RESULT])
+    return RunResult.parse(data, layout.RESULT)
+
+
+def _journalled(path: Path) -> Iterator[InDoubt]:
+    sent: dict[int, InDoubt] = {}
+    for line in read_lines(path, torn_end=True):
+        if match := _SENT.match(line):
+            seq = int(match[2])
+            sent[seq] = InDoubt(seq=seq, step=int(match[3]), method=match[1].decode())
+        elif match := _WITHDRAWN.match(line):
+            sent = {seq: call for seq, call in sent.items() if seq < int(match[1])}
+        else:
+            raise VerificationError(f"{path.name} holds a line that is no journal entry")
+    yield from sent.values()

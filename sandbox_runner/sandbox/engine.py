@@ -1,0 +1,168 @@
+"""The Docker Engine behind one door: a deadline on every call, one kind of error for all that goes wrong.
+
+Nothing else in the package opens a connection to Docker. What Docker answers is returned as its own JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.utils import kwargs_from_env
+
+from sandbox_runner.errors import DockerError
+
+__all__ = ["CALL_DEADLINE_S", "Attachment", "Engine"]
+
+CALL_DEADLINE_S = 30  # a healthy Engine answers in milliseconds; a loaded one in a few seconds
+_Answer = TypeVar("_Answer")
+_WAY_OUT = "start Docker, or point DOCKER_HOST at an Engine you may use; `sandbox-runner doctor` tells more"
+
+
+class Attachment:
+    """One container's stdin and stdout as a raw, non-blocking socket."""
+
+    def __init__(self, connection: socket.socket, keep: object) -> None:
+        self.connection = connection
+        self._keep = keep  # docker-py closes the socket with its response object
+        connection.setblocking(False)
+
+    def hang_up(self) -> None:
+        """End the connection for both sides; may be called from any thread and more than once."""
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # already gone
+
+    def close(self) -> None:
+        """Hang up and free the descriptor; only the thread that reads may do this."""
+        self.hang_up()
+        self.connection.close()
+        self._keep = None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A connection to the Docker Engine. Safe to share between threads.
+
+    Every method raises ``DockerError`` when the Engine is absent, too slow, or refuses.
+    """
+
+    api: docker.APIClient
+
+    @classmethod
+    def connect(cls, *, deadline_s: int = CALL_DEADLINE_S) -> Self:
+        """Connect as ``DOCKER_HOST`` and its companions say, by default to the local socket."""
+        try:
+            return cls(docker.APIClient(version="auto", timeout=deadline_s, **kwargs_from_env()))
+        except (DockerException, requests.RequestException, ValueError) as error:
+            raise DockerError(f"Docker cannot be reached: {_reason(error)}.", hint=_WAY_OUT) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.api.close()
+
+    def call(self, what: str, ask: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:
+        """Make one call of the low-level API; ``what`` completes the sentence "Docker could not ...".
+
+        Raises:
+            DockerError: with Docker's reason; its ``__cause__`` is docker-py's error.
+        """
+        try:
+            return ask(*arguments, **options)
+        except requests.Timeout as error:
+            raise DockerError(
+                f"Docker could not {what}: no answer within its deadline.", hint=_WAY_OUT
+            ) from error
+        except (DockerException, requests.RequestException, OSError) as error:
+            raise DockerError(f"Docker could not {what}: {_reason(error)}.", hint=_hint(error)) from error
+
+    def find(self, what: str, ask: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer | None:
+        """Make one call whose subject may be gone: ``None`` if Docker says it does not exist."""
+        try:
+            return self.call(what, ask, *arguments, **options)
+        except DockerError as error:
+            if isinstance(error.__cause__, NotFound):
+                return None
+            raise
+
+    def stream(
+        self, what: str, deadline_s: float, ask: Callable[..., Iterator[Any]], *arguments: Any, **options: Any
+    ) -> Iterator[Mapping[str, Any]]:
+        """Make one call that answers with a stream of progress documents, for a bounded time."""
+        end = time.monotonic() + deadline_s
+        events = self.call(what, ask, *arguments, **options)
+        while (event := self.call(what, next, events, None)) is not None:
+            yield event
+            if time.monotonic() > end:
+                raise DockerError(f"Docker could not {what} within {deadline_s:.0f} s.", hint=_WAY_OUT)
+
+    def version(self) -> Mapping[str, Any]:
+        """The Engine's version document."""
+        return self.call("tell its version", self.api.version)
+
+    def info(self) -> Mapping[str, Any]:
+        """The Engine's facts: runtimes, cgroup version, security options."""
+        return self.call("describe itself", self.api.info)
+
+    def image(self, name: str) -> Mapping[str, Any] | None:
+        """An image's inspect document, or ``None``."""
+        return self.find(f"inspect image {name}", self.api.inspect_image, name)
+
+    def container(self, container: str) -> Mapping[str, Any] | None:
+        """A container's inspect document, or ``None`` once it is removed."""
+        return self.find(f"inspect container {container[:12]}", self.api.inspect_container, container)
+
+    def volume(self, name: str) -> Mapping[str, Any] | None:
+        """A volume's inspect document, or ``None`` once it is removed."""
+        return self.find(f"inspect volume {name[:12]}", self.api.inspect_volume, name)
+
+    def attach(self, container: str) -> Attachment:
+        """Open a container's stdin, stdout and stderr; do it before the start so that nothing is lost."""
+        streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        raw = self.call("attach to a container", self.api.attach_socket, container, params=streams)
+        connection = raw if isinstance(raw, socket.socket) else getattr(raw, "_sock", None)
+        if not isinstance(connection, socket.socket) or isinstance(connection, ssl.SSLSocket):
+            raw.close()
+            raise DockerError(
+                "Docker was reached in a way that has no plain socket for a container's stream.",
+                hint="use the Engine's Unix socket, or an SSH tunnel to it, as DOCKER_HOST",
+            )
+        return Attachment(connection, raw)
+
+    def history(self, container: str, *, since: float) -> tuple[Mapping[str, Any], ...]:
+        """What the Engine remembers about one container since a Unix time in seconds, oldest first.
+
+        It outlives the container, so it tells how one ended that removed itself.
+        """
+        # docker-py's own call for this knows no deadline, hence the plain request on its session.
+        url = f"{self.api.base_url}/v{self.api.api_version}/events"
+        parameters = {
+            "since": f"{since:.6f}",
+            "until": f"{time.time():.6f}",
+            "filters": json.dumps({"container": [container], "type": ["container"]}),
+        }
+        answer = self.call("recall events", self.api.get, url, params=parameters, timeout=self.api.timeout)
+        try:
+            return tuple(json.loads(line) for line in answer.text.splitlines() if line.strip())
+        except ValueError as error:
+            raise DockerError("Docker could not recall events: its answer is no JSON.") from error
+
+
+def _reason(error: Exception) -> str:
+    """Docker's own words, on one line."""
+    text = str(error.explanation) if isinstance(error, APIError) and error.explanation else str(error)
+    return re.sub(r"\s+", " ", text).strip().rstrip(".")[:600] or type(error).__name__
+
+
+def _hint(error: Exception) -> str | None:
+    return None if isinstance(error, APIError) else _WAY_OUT

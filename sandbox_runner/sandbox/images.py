@@ -1,0 +1,112 @@
+"""Sandbox images: the default one, named by the hash of its recipe, and any other that has Python 3.8+.
+
+Making the default image is in ``build``; this module finds, lists and ensures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox_runner.errors import ImageError
+from sandbox_runner.resources import resource
+from sandbox_runner.sandbox.build import Progress, make_image
+from sandbox_runner.sandbox.engine import Engine
+
+__all__ = ["REPOSITORY", "Image", "build_image", "default_tag", "ensure_image", "find_image", "list_images"]
+
+REPOSITORY = "sandbox-runner/python"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image a sandbox can start from.
+
+    Attributes:
+        name: the name it was asked for by.
+        id: digest of its configuration, ``sha256:`` and 64 hex digits; the same name may move, this never does.
+        size: bytes.
+        created: RFC 3339 time, as Docker tells it.
+        current: whether it is the default image of this version of the recipe.
+        base: what it was built on, empty where unknown.
+    """
+
+    name: str
+    id: str
+    size: int
+    created: str
+    current: bool
+    base: str = ""
+
+
+def default_tag(recipe: Path | None = None) -> str:
+    """The default image's name: its tag is the first 12 hex digits of the SHA-256 over names and contents."""
+    folder = recipe or resource("images", "python")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
+
+
+def find_image(engine: Engine, name: str) -> Image | None:
+    """The image of that name, or ``None``."""
+    found = engine.image(name)
+    if found is None:
+        return None
+    labels = found.get("Config", {}).get("Labels") or {}
+    return Image(
+        name=name,
+        id=str(found["Id"]),
+        size=int(found.get("Size", 0)),
+        created=str(found.get("Created", "")),
+        current=name == default_tag(),
+        base=str(labels.get("sandbox-runner.base", "")),
+    )
+
+
+def build_image(engine: Engine, *, base: str | None = None, on_progress: Progress | None = None) -> Image:
+    """Build the default image, whether it is there or not.
+
+    Args:
+        engine: where to build.
+        base: a Debian image to build on, local or of a registry; by default a registry's Debian where one
+            answers within a bounded wait, else one made from Debian's packages.
+        on_progress: called with one line of text for each thing that happens.
+
+    Raises:
+        ImageError: with the last words of what failed, and the way out.
+    """
+    make_image(engine, default_tag(), base=base, on_progress=on_progress)
+    return _present(engine, default_tag())
+
+
+def ensure_image(engine: Engine, name: str | None = None, *, on_progress: Progress | None = None) -> Image:
+    """Find an image; build the default one (``name`` None) where it is missing, which takes about a minute.
+
+    Raises:
+        ImageError: a named image is not there, or the default one cannot be built.
+    """
+    if name is None and find_image(engine, default_tag()) is None:
+        return build_image(engine, on_progress=on_progress)
+    return _present(engine, name or default_tag())
+
+
+def _present(engine: Engine, name: str) -> Image:
+    image = find_image(engine, name)
+    if image is None:
+        raise ImageError(
+            f"There is no image {name} on this Docker Engine.",
+            hint=f"get it with `docker pull {name}`, or leave --image out to use the default image",
+        )
+    return image
+
+
+def list_images(engine: Engine) -> tuple[Image, ...]:
+    """Every image made by this recipe in any version, the newest first."""
+    listed = engine.call("list images", engine.api.images, name=REPOSITORY)
+    names = {tag for entry in listed for tag in entry.get("RepoTags") or () if not tag.endswith(":<none>")}
+    found = (find_image(engine, name) for name in names)
+    return tuple(sorted((image for image in found if image), key=lambda image: image.created, reverse=True))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from sandbox_runner.record.canonical import canonical
+from sandbox_runner.world.canonical import canonical_json
 
 __all__ = ["CHAIN_VERSION", "ChainOrigin", "link"]
 
@@ -39,7 +39,7 @@ class ChainOrigin:
     def genesis(self) -> str:
         """The digest before the first fact."""
         return link(
-            canonical(
+            canonical_json(
                 {
                     "base_snapshot": self.base_snapshot,
                     "chain": CHAIN_VERSION,

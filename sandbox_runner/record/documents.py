@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from sandbox_runner.errors import VerificationError
-from sandbox_runner.record.canonical import ascii_form
+from sandbox_runner.record.encoding import ascii_form
 
 __all__ = [
     "Artifact",

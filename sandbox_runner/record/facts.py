@@ -9,18 +9,19 @@ from itertools import islice
 from typing import Any, Final
 
 from sandbox_runner.record import fields
-from sandbox_runner.record.canonical import SAFE_INTEGER
 from sandbox_runner.world.call import Call, Outcome
+from sandbox_runner.world.canonical import canonical_json
 
 __all__ = [
     "HEAD_CHARACTERS",
+    "META_TEXT_LIMIT",
     "TEXT_LIMIT",
-    "VOLATILE_DETAILS",
-    "VOLATILE_TEXT_LIMIT",
     "argument_facts",
+    "cut_details",
+    "detail_facts",
     "fact_of",
+    "meta_details",
     "shorten",
-    "volatile_details",
 ]
 
 TEXT_LIMIT: Final = 512
@@ -29,30 +30,11 @@ TEXT_LIMIT: Final = 512
 HEAD_CHARACTERS: Final = 128
 """Characters of a long text that stay readable."""
 
-VOLATILE_TEXT_LIMIT: Final = 16 * 1024
-"""The same limit for volatile details, which hold the tails of output that people read."""
+META_TEXT_LIMIT: Final = 16 * 1024
+"""The same limit for ``Outcome.meta``, which holds the raw output that people read."""
 
-VOLATILE_DETAILS: Final = frozenset(
-    {
-        "container",
-        "cpu_s",
-        "duration_ms",
-        "duration_ns",
-        "duration_s",
-        "max_rss",
-        "memory_bytes",
-        "meta",
-        "ns",
-        "output",
-        "output_tail",
-        "pid",
-        "stderr",
-        "stdout",
-        "tail",
-        "timestamp",
-    }
-)
-"""Keys of an outcome's details that differ between two runs; they go into ``meta`` and are not chained."""
+SAFE_INTEGER: Final = 2**53 - 1
+"""The largest integer that canonical JSON can hold (RFC 7493)."""
 
 _DEPTH: Final = 12
 _ITEMS: Final = 2_000
@@ -62,11 +44,7 @@ def fact_of(call: Call, outcome: Outcome, *, seq: int, prev: str) -> dict[str, A
     """The fact of one call: see ``fields`` for its keys and ``chain`` for what binds it to the one before."""
     return {
         fields.ARGUMENTS: argument_facts(call.arguments),
-        fields.DETAILS: {
-            _text(key): _plain(value, TEXT_LIMIT)
-            for key, value in outcome.details.items()
-            if key not in VOLATILE_DETAILS
-        },
+        fields.DETAILS: detail_facts(outcome.details),
         fields.METHOD: call.method,
         fields.OPCODE: call.opcode.name,
         fields.OUTCOME: shorten(outcome.text),
@@ -82,13 +60,19 @@ def argument_facts(arguments: Mapping[str, str | float]) -> dict[str, Any]:
     return {name: _plain(value, TEXT_LIMIT) for name, value in arguments.items()}
 
 
-def volatile_details(outcome: Outcome) -> dict[str, Any]:
-    """What the outcome says that may differ the next time: durations, process ids, raw output."""
-    return {
-        key: _plain(value, VOLATILE_TEXT_LIMIT)
-        for key, value in outcome.details.items()
-        if key in VOLATILE_DETAILS
-    }
+def detail_facts(details: Mapping[str, Any]) -> dict[str, Any]:
+    """An outcome's details as they stand in its fact; verification computes the same from the event."""
+    return {_text(str(key)): _plain(value, TEXT_LIMIT) for key, value in details.items()}
+
+
+def cut_details(details: dict[str, Any]) -> dict[str, Any]:
+    """What stands in a fact instead of details that would make it too long."""
+    return {"<cut>": shorten(canonical_json(details).decode())}
+
+
+def meta_details(outcome: Outcome) -> dict[str, Any]:
+    """What the outcome says of this one replay (``Outcome.meta``), bounded."""
+    return {_text(str(key)): _plain(value, META_TEXT_LIMIT) for key, value in outcome.meta.items()}
 
 
 def shorten(text: str, limit: int = TEXT_LIMIT) -> str | dict[str, Any]:

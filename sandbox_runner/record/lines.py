@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox_runner.errors import StoreError, VerificationError
+from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import fields, layout
-from sandbox_runner.record.canonical import ascii_form, canonical
 from sandbox_runner.record.chain import link
+from sandbox_runner.record.encoding import ascii_form, compact
 from sandbox_runner.record.files import open_bounded
 from sandbox_runner.world.call import Status
+from sandbox_runner.world.canonical import canonical_json
 
 __all__ = ["CallLine", "parse_line", "read_lines"]
 
@@ -83,13 +84,9 @@ def parse_line(raw: bytes, number: int) -> CallLine:
     if not isinstance(meta, dict) or not isinstance(digest, str):
         raise VerificationError(f"{where} has not the fields of a call")
     try:
-        data = canonical(fact)
-        written = b'{"digest":%b,"fact":%b,"meta":%b}' % (
-            canonical(digest),
-            ascii_form(data),
-            ascii_form(canonical(meta)),
-        )
-    except (StoreError, RecursionError) as error:
+        data = canonical_json(fact)
+        written = b'{"digest":%b,"fact":%b,"meta":%b}' % (compact(digest), ascii_form(data), compact(meta))
+    except (ValueError, RecursionError) as error:
         raise VerificationError(f"{where} holds a value that is never written: {error}") from error
     if written != raw:
         raise VerificationError(f"{where} is not in the form in which it was written")

@@ -17,12 +17,13 @@ from typing import Any, Final
 
 from sandbox_runner.errors import SandboxError, StoreError
 from sandbox_runner.record import fields, layout
-from sandbox_runner.record.canonical import ascii_form, canonical
 from sandbox_runner.record.chain import ChainOrigin, link
-from sandbox_runner.record.facts import fact_of, shorten, volatile_details
+from sandbox_runner.record.encoding import ascii_form, compact
+from sandbox_runner.record.facts import cut_details, fact_of, meta_details
 from sandbox_runner.record.files import AppendOnlyFile
-from sandbox_runner.record.logs import Event, Log, build_log, quiet_log
+from sandbox_runner.record.logs import Event, Log, build_log
 from sandbox_runner.world.call import Call, Outcome, Status
+from sandbox_runner.world.canonical import canonical_json
 
 __all__ = ["Dispatch", "Recorder"]
 
@@ -73,7 +74,7 @@ class Recorder:
         self._calls = AppendOnlyFile(directory / layout.CALLS)
         bound = {fields.PID: os.getpid(), **(context or {})}
         self._lines = build_log(_LineSink(self._calls), [_render_line]).bind(**bound)
-        self._people = quiet_log() if log is None else log
+        self._people = log
 
     @property
     def head(self) -> str:
@@ -128,11 +129,7 @@ class Recorder:
         sent = self._pending.get(self._length)
         if sent is None:
             raise SandboxError("the world gave an outcome for a call that was never made")
-        fact = fact_of(sent.call, outcome, seq=sent.seq, prev=self._head)
-        data = canonical(fact)
-        if len(data) > _FACT_LIMIT:
-            fact[fields.DETAILS] = {"<cut>": shorten(canonical(fact[fields.DETAILS]).decode())}
-            data = canonical(fact)
+        data = _fact_bytes(sent, outcome, self._head)
         digest = link(data)
         duration_ns = self._tick_ns() - sent.tick_ns
         self._lines.info(
@@ -142,7 +139,7 @@ class Recorder:
             at=datetime.fromtimestamp(sent.at_ns / 1e9, UTC).isoformat(timespec="microseconds"),
             duration_ns=duration_ns,
             guest_ns=outcome.duration_ns,
-            **_volatile(outcome),
+            **_meta(outcome),
         )
         del self._pending[sent.seq]
         self._length += 1
@@ -159,6 +156,8 @@ class Recorder:
             self._journal.close()
 
     def _tell(self, call: Call, outcome: Outcome, duration_ns: int) -> None:
+        if self._people is None:
+            return
         say = self._people.warning if outcome.status in _LOUD else self._people.debug
         say(
             fields.CALL_EVENT,
@@ -181,20 +180,27 @@ class _LineSink:
 
 
 def _render_line(_logger: Any, _method: str, event: Event) -> bytes:
-    """The stored form of a line: canonical JSON in ASCII of digest, fact and meta, in this order."""
+    """The stored form of a line: digest, fact and meta in this order, as compact ASCII JSON."""
     del event[fields.EVENT]
     fact: bytes = event.pop(fields.FACT)
     digest: str = event.pop(fields.DIGEST)
     line = b'{"digest":"%b","fact":%b,"meta":%b}\n' % (
         digest.encode(),
         ascii_form(fact),
-        ascii_form(canonical(event)),
+        compact(event),
     )
     if len(line) > layout.LINE_LIMIT:
         raise StoreError(f"a log line of {len(line)} bytes exceeds the limit of {layout.LINE_LIMIT}")
     return line
 
 
-def _volatile(outcome: Outcome) -> dict[str, Any]:
-    details = volatile_details(outcome)
-    return {fields.DETAILS: details} if details else {}
+def _fact_bytes(sent: Dispatch, outcome: Outcome, prev: str) -> bytes:
+    fact = fact_of(sent.call, outcome, seq=sent.seq, prev=prev)
+    data = canonical_json(fact)
+    if len(data) > _FACT_LIMIT:
+        data = canonical_json({**fact, fields.DETAILS: cut_details(fact[fields.DETAILS])})
+    return data
+
+
+def _meta(outcome: Outcome) -> dict[str, Any]:
+    return {fields.DETAILS: meta_details(outcome)} if outcome.meta else {}

@@ -52,8 +52,8 @@ class Outcome:
         text: exactly the reference's sentence on success, ``<method>: ERROR <reason>`` otherwise.
         details: JSON-able facts beyond the text that any replay repeats: digests, counts, ids.
         duration_ns: time the guest (or local world) spent, nanoseconds; 0 where unknown.
-        meta: JSON-able facts of this one replay: raw output with its addresses and times, process ids. Recorded
-            beside the call, never part of a proof.
+        meta: JSON-able facts of this one replay: raw output with its addresses and times, process ids.
+            Recorded beside the call, never part of a proof.
     """
 
     status: Status

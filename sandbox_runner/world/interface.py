@@ -16,12 +16,14 @@ from sandbox_runner.world.call import Call, Outcome
 __all__ = ["CallStream", "World", "WorldInterface"]
 
 CallStream = Iterable[Call | None]
-"""Calls in order. ``None`` asks a pipelining world to deliver every outstanding outcome before it pulls again."""
+"""Calls in order. ``None`` asks a pipelining world to deliver all outstanding outcomes before it goes on."""
 
 
 @runtime_checkable
 class WorldInterface(Protocol):
-    """The fourteen methods of the trail format; each returns its result as one line of text."""
+    """The fourteen methods of the trail format; each returns its result as text. See ``World``."""
+
+    # ruff: noqa: D102  # told once, by World
 
     def git_commit(self, repo: str, message: str) -> str: ...
     def git_push(self, repo: str) -> str: ...
@@ -46,9 +48,9 @@ class World(ABC):
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
         """Perform calls in order and yield one outcome for each, in order.
 
-        A world may pull several calls ahead of the outcomes it yields (a window), but the effects and outcomes
-        are those of one call at a time. With ``stop_on_failure`` nothing is performed after the first outcome
-        whose status stops, and the iterator ends there.
+        A world may pull several calls ahead of the outcomes it yields (a window), but the effects and
+        outcomes are those of one call at a time. With ``stop_on_failure`` nothing is performed after the
+        first outcome whose status stops, and the iterator ends there.
 
         Raises:
             SandboxError: the world itself broke; the call in question neither passed nor failed.

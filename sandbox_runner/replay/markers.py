@@ -1,0 +1,48 @@
+"""What the steps that call no world come to, and which operands an event shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from sandbox_runner.trail.operations import TrailOpcodes
+from sandbox_runner.trail.resolved import ResolvedStep
+from sandbox_runner.trail.trail import Trail
+from sandbox_runner.world.call import Outcome, Status
+
+__all__ = ["dry_run_outcome", "marker_outcome", "shown_operands"]
+
+_NO_EFFECT = MappingProxyType({"effect": "none"})  # branches never jump and labels are never targets
+_MARKERS: Mapping[TrailOpcodes, Callable[[ResolvedStep], Outcome]] = {
+    TrailOpcodes.TRAIL_BEGIN: lambda _: Outcome(Status.OK, "trail_begin: execution started"),
+    TrailOpcodes.TRAIL_END: lambda _: Outcome(Status.OK, "trail_end: execution finished"),
+    TrailOpcodes.NOP: lambda _: Outcome(Status.OK, "nop: skipped"),
+    TrailOpcodes.COMMENT: lambda step: Outcome(Status.OK, f"comment: {step.arguments['comment']}"),
+    TrailOpcodes.LABEL: lambda step: Outcome(Status.OK, f"label: {step.arguments['label']}", _NO_EFFECT),
+    TrailOpcodes.BRANCH: lambda _: Outcome(Status.OK, "branch: conditional jump", _NO_EFFECT),
+}
+
+
+def marker_outcome(step: ResolvedStep) -> Outcome:
+    """The outcome of a step that calls no world; it can never fail."""
+    return _MARKERS[step.opcode](step)
+
+
+def dry_run_outcome(step: ResolvedStep) -> Outcome:
+    """The outcome of an action in a dry run: what would be called."""
+    operands = ", ".join(map(str, step.arguments.values()))
+    return Outcome(Status.OK, f"DRY-RUN: {step.opcode.name}({operands})")
+
+
+def shown_operands(trail: Trail, step: ResolvedStep, principal: str) -> dict[str, Any]:
+    """The operands an event shows; LEVEL_UP with the agent it levels, BEGIN and END with their record."""
+    match step.opcode:
+        case TrailOpcodes.TRAIL_BEGIN:
+            return {"trail_id": trail.trail_id_hash}
+        case TrailOpcodes.TRAIL_END:
+            return {"status": trail.status}
+        case TrailOpcodes.LEVEL_UP:
+            return {**step.arguments, "agent": principal}
+        case _:
+            return dict(step.arguments)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
-__all__ = ["METHODS", "OPERATIONS", "Operand", "OperandKind", "Operation", "TrailOpcodes"]
+__all__ = ["METHODS", "OPERATIONS", "Operand", "OperandKind", "Operation", "TrailOpcodes", "slots_of"]
 
 
 class TrailOpcodes(IntEnum):
@@ -35,6 +35,21 @@ class TrailOpcodes(IntEnum):
     LABEL = 0xA3
     HASHTABLE = 0xB0
 
+    @classmethod
+    def is_valid(cls, opcode: int) -> bool:
+        """Whether the byte is listed above, the section marker included."""
+        return opcode in cls._value2member_map_
+
+    @classmethod
+    def is_trail_op(cls, opcode: int) -> bool:
+        """Whether the opcode is in the block of operations, 0x90 to 0x9F."""
+        return cls.GIT_COMMIT <= opcode <= cls.NOP
+
+    @classmethod
+    def is_meta_op(cls, opcode: int) -> bool:
+        """Whether the opcode frames or annotates a trail, 0xA0 to 0xA3."""
+        return cls.TRAIL_BEGIN <= opcode <= cls.LABEL
+
 
 class OperandKind(StrEnum):
     """How an operand is stored in version 1: a number in one 16-bit slot, a string reference in two."""
@@ -52,23 +67,43 @@ class Operand:
     signed: bool = False
 
     @property
+    def is_text(self) -> bool:
+        """Whether the operand is a string reference."""
+        return self.kind is OperandKind.STRING
+
+    @property
     def slots(self) -> int:
         """How many 16-bit slots the operand takes in version 1."""
-        return 2 if self.kind is OperandKind.STRING else 1
+        return 2 if self.is_text else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one opcode is: its operands in order and the world method it calls (``None``: event only)."""
+    """What one opcode is: its operands in order and the world method it calls (``None``: event only).
+
+    ``alternative`` is a second form that is read but never compiled: GIT_PUSH names a repository by number, yet
+    trails exist that name it by text.
+    """
 
     opcode: TrailOpcodes
     operands: tuple[Operand, ...]
     method: str | None = None
+    alternative: tuple[Operand, ...] | None = None
 
     @property
     def slots(self) -> int:
-        """The exact number of 16-bit slots in version 1 (GIT_PUSH may also take two; see the codec)."""
-        return sum(operand.slots for operand in self.operands)
+        """The number of 16-bit slots of the first form in version 1."""
+        return slots_of(self.operands)
+
+    @property
+    def forms(self) -> tuple[tuple[Operand, ...], ...]:
+        """Every accepted list of operands, the one the compiler writes first."""
+        return (self.operands,) if self.alternative is None else (self.operands, self.alternative)
+
+
+def slots_of(operands: tuple[Operand, ...]) -> int:
+    """The number of 16-bit slots a list of operands takes in version 1."""
+    return sum(operand.slots for operand in operands)
 
 
 def _text(name: str) -> Operand:
@@ -82,7 +117,7 @@ def _number(name: str, *, signed: bool = False) -> Operand:
 _T = TrailOpcodes
 _TABLE = (
     Operation(_T.GIT_COMMIT, (_number("repo"), _text("message")), "git_commit"),
-    Operation(_T.GIT_PUSH, (_number("repo"),), "git_push"),
+    Operation(_T.GIT_PUSH, (_number("repo"),), "git_push", alternative=(_text("repo"),)),
     Operation(_T.FILE_READ, (_text("path"),), "file_read"),
     Operation(_T.FILE_WRITE, (_text("path"), _text("content")), "file_write"),
     Operation(_T.FILE_EDIT, (_text("path"), _text("old"), _text("new")), "file_edit"),

@@ -1,0 +1,319 @@
+r"""Version 2 bytes: long strings, no collisions, one byte string for one program.
+
+All integers are unsigned and little-endian unless said otherwise. There is no padding and nothing is optional.
+
+    trail     := head string{S} step{N}               and not one byte more
+
+    head         89 46 4C 55 58 32 0D 0A              magic: "\x89FLUX2\r\n"; 89 is no version 1 opcode, and CR LF
+                                                      shows a file that was changed by a text transfer
+                 S u32 | N u32                        number of strings, number of steps
+
+    string       digest 32 bytes | length u32 | text  SHA-256 of the text, its length in bytes, its UTF-8 bytes
+
+    step      := one of
+    TRAIL_BEGIN  A0 | agent id u8 | agent u32 | trail id u32 | id hash 4 bytes | time u64              22 bytes
+    TRAIL_END    A1 | status u8                                                                         2 bytes
+    NOP          9F                                                                                     1 byte
+    other        opcode u8 | operand*                 operands of the operation table, in order:
+                                                      string: u32, index into the strings, from 0
+                                                      number: u16 (TRUST_UPDATE's delta: two's complement)
+    GIT_PUSH     91 | u16  or  11 | u32               a repository by number, or by name (opcode - 80)
+
+Rules; a trail that breaks one is malformed:
+
+1. Strings stand in strictly ascending order of their digests (compared as bytes), so none stands twice and the
+   index of a text follows from the set of texts. A digest is the SHA-256 of its text; a text is valid UTF-8
+   of at most 16 MiB. Strings that nothing refers to are allowed and kept.
+2. Every index is below S. In TRAIL_BEGIN, FFFFFFFF as an agent or trail id says that there is none.
+3. The id hash is the first four bytes of the SHA-256 of the trail id's text. Where there is no trail id, it is
+   00 00 00 00, or the hash of an id whose text is not known (a trail that came from version 1).
+4. The time is in whole seconds since 1970, at most 2^53 - 1 (every number of a trail is exact in JSON, RFC 8259
+   section 6); 0 says that no time is known.
+5. An opcode is one of the table; B0 is none. S and N are at most 1,000,000 each and the trail 256 MiB at most.
+
+The order of steps (one TRAIL_BEGIN first, one TRAIL_END last) is the same rule as in version 1 and a matter of
+verification, not of structure. TRAIL_END's total is N and is not stored again. As every field has one value for a
+given program (its steps, and the set of its strings), encoding what was decoded gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from sandbox_runner.errors import TrailDecodeError, TrailError
+from sandbox_runner.trail.hashes import utf8
+from sandbox_runner.trail.limits import TrailLimits
+from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
+from sandbox_runner.trail.resolved import Argument, ResolvedStep
+from sandbox_runner.trail.shapes import FRAME, Shape, shape_of
+
+__all__ = ["MAGIC", "MAX_TIME", "NONE", "LayoutV2", "encode_v2", "read_step_v2", "scan_v2"]
+
+MAGIC = b"\x89FLUX2\r\n"
+NONE = 0xFFFF_FFFF
+"""The index that says: no agent, no trail id."""
+MAX_TIME = 2**53 - 1
+"""Seconds; the largest whole number that every JSON reader keeps exact."""
+
+_HEAD = struct.Struct("<8sII")
+_STRING = struct.Struct("<32sI")
+_BEGIN = struct.Struct("<BBII4sQ")
+_BY_NAME = 0x80
+"""Taken off an opcode whose operands have the alternative form."""
+
+SHAPES: Mapping[int, Shape] = {
+    opcode - form * _BY_NAME: shape_of(opcode, operands, 1)
+    for opcode, operation in OPERATIONS.items()
+    if opcode not in FRAME
+    for form, operands in enumerate(operation.forms)
+}
+"""The records by first byte; TRAIL_BEGIN and TRAIL_END have layouts of their own."""
+
+_SIZES = [0] * 256
+for _first, _shape in SHAPES.items():
+    _SIZES[_first] = _shape.size
+_SIZES[TrailOpcodes.TRAIL_BEGIN] = _BEGIN.size
+_SIZES[TrailOpcodes.TRAIL_END] = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayoutV2:
+    """Where everything lies in the bytes of a well-formed trail: each string's text, each step's record."""
+
+    data: bytes
+    offsets: array[int]
+    starts: array[int]
+
+    def text(self, index: int) -> str:
+        """One string."""
+        start = self.starts[index]
+        length = int.from_bytes(self.data[start - 4 : start], "little")
+        return self.data[start : start + length].decode()
+
+    def opcode(self, index: int) -> TrailOpcodes:
+        """The operation of one step, whichever its form."""
+        first = self.data[self.offsets[index]]
+        return SHAPES[first].opcode if first in SHAPES else TrailOpcodes(first)
+
+
+def scan_v2(data: bytes, limits: TrailLimits) -> LayoutV2:
+    """Check every rule of the format.
+
+    Raises:
+        TrailDecodeError: the bytes break one; ``offset`` says where.
+    """
+    if len(data) > limits.trail_bytes:
+        raise _malformed(
+            f"the trail has {len(data)} bytes, more than the limit trail_bytes of {limits.trail_bytes}", 0
+        )
+    if len(data) < _HEAD.size:
+        raise _cut_off("the head", data)
+    magic, strings, steps = _HEAD.unpack_from(data)
+    if magic != MAGIC:
+        raise _malformed("the trail does not begin with the version 2 magic", 0)
+    if strings > limits.strings:
+        raise _malformed(f"{strings} strings are more than the limit strings of {limits.strings}", 8)
+    if steps > limits.steps:
+        raise _malformed(f"{steps} steps are more than the limit steps of {limits.steps}", 12)
+    starts = array("I")
+    position = _scan_strings(data, strings, limits, starts)
+    offsets = array("I")
+    position = _scan_steps(data, position, steps, strings, offsets)
+    if position != len(data):
+        raise _malformed(
+            f"{len(data) - position} bytes follow the last step, from offset {position}", position
+        )
+    layout = LayoutV2(data, offsets, starts)
+    _check_begins(layout, strings)
+    return layout
+
+
+def _malformed(text: str, offset: int) -> TrailDecodeError:
+    return TrailDecodeError(text, offset=offset)
+
+
+def _cut_off(what: str, data: bytes) -> TrailDecodeError:
+    return _malformed(f"{what} is cut off: the trail ends at offset {len(data)}", len(data))
+
+
+def _scan_strings(data: bytes, count: int, limits: TrailLimits, starts: array[int]) -> int:
+    position, end = _HEAD.size, len(data)
+    previous = b""
+    for index in range(count):
+        start = position + _STRING.size
+        if start > end:
+            raise _cut_off(f"string {index} of {count}", data)
+        digest, length = _STRING.unpack_from(data, position)
+        if length > limits.string_bytes:
+            raise _malformed(
+                f"string {index} has {length} bytes, more than the limit string_bytes of {limits.string_bytes}",
+                start - 4,
+            )
+        if start + length > end:
+            raise _cut_off(f"the text of string {index}", data)
+        if digest <= previous:
+            raise _malformed(f"string {index} at offset {position} is not in ascending order", position)
+        text = data[start : start + length]
+        if sha256(text).digest() != digest:
+            raise _malformed(
+                f"the text of string {index} does not belong to its digest at offset {position}", position
+            )
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            offset = start + error.start
+            raise _malformed(f"string {index} is not UTF-8 at offset {offset}", offset) from error
+        previous = digest
+        starts.append(start)
+        position = start + length
+    return position
+
+
+def _scan_steps(data: bytes, position: int, count: int, strings: int, offsets: array[int]) -> int:
+    end = len(data)
+    for index in range(count):
+        if position >= end:
+            raise _cut_off(f"step {index} of {count}", data)
+        first = data[position]
+        size = _SIZES[first]
+        if not size:
+            raise _malformed(f"Invalid opcode 0x{first:02X} at offset {position}", position)
+        if position + size > end:
+            raise _cut_off(f"the record at offset {position}", data)
+        shape = SHAPES.get(first)
+        if shape is not None:
+            for at in shape.references:
+                where = position + at
+                if int.from_bytes(data[where : where + 4], "little") >= strings:
+                    raise _malformed(f"step {index} refers past the last string at offset {where}", where)
+        offsets.append(position)
+        position += size
+    return position
+
+
+def _check_begins(layout: LayoutV2, strings: int) -> None:
+    data = layout.data
+    for index, offset in enumerate(layout.offsets):
+        if data[offset] != TrailOpcodes.TRAIL_BEGIN:
+            continue
+        _, _, agent, trail_id, id_hash, time = _BEGIN.unpack_from(data, offset)
+        for at, reference in ((2, agent), (6, trail_id)):
+            if reference != NONE and reference >= strings:
+                raise _malformed(
+                    f"step {index} refers past the last string at offset {offset + at}", offset + at
+                )
+        if trail_id != NONE:
+            digest_at = layout.starts[trail_id] - _STRING.size
+            if data[digest_at : digest_at + 4] != id_hash:
+                raise _malformed(
+                    f"the id hash at offset {offset + 10} is not that of the trail id", offset + 10
+                )
+        if time > MAX_TIME:
+            raise _malformed(f"the time at offset {offset + 14} is after second {MAX_TIME}", offset + 14)
+
+
+def read_step_v2(layout: LayoutV2, index: int) -> ResolvedStep:
+    """One step with its arguments."""
+    data, offset = layout.data, layout.offsets[index]
+    shape = SHAPES.get(data[offset])
+    if shape is None:
+        opcode = TrailOpcodes(data[offset])
+        if opcode is TrailOpcodes.TRAIL_BEGIN:
+            return ResolvedStep(index, opcode, _read_begin(layout, offset))
+        return ResolvedStep(index, opcode, {"status": data[offset + 1], "total_steps": len(layout.offsets)})
+    arguments: dict[str, Argument] = {}
+    for field in shape.fields:
+        at = offset + field.at
+        if field.text:
+            arguments[field.name] = layout.text(int.from_bytes(data[at : at + 4], "little"))
+        else:
+            arguments[field.name] = int.from_bytes(data[at : at + 2], "little", signed=field.signed)
+    return ResolvedStep(index, shape.opcode, arguments)
+
+
+def _read_begin(layout: LayoutV2, offset: int) -> dict[str, Argument]:
+    _, agent_id, agent, trail_id, id_hash, time = _BEGIN.unpack_from(layout.data, offset)
+    begin: dict[str, Argument] = {
+        "agent_id": agent_id,
+        "trail_id": "" if trail_id == NONE else layout.text(trail_id),
+        "trail_id_hash": id_hash.hex(),
+        "timestamp": time,
+    }
+    if agent != NONE:
+        begin["agent"] = layout.text(agent)
+    return begin
+
+
+def encode_v2(steps: Sequence[ResolvedStep], strings: Iterable[str], limits: TrailLimits) -> bytes:
+    """The bytes of resolved steps and all their strings.
+
+    Raises:
+        TrailError: too many steps or strings, a string that is too long, or a time out of range.
+    """
+    table = sorted(
+        (sha256(raw).digest(), raw, text) for text, raw in ((text, utf8(text)) for text in strings)
+    )
+    if len(steps) > limits.steps or len(table) > limits.strings:
+        raise TrailError(
+            f"{len(steps)} steps with {len(table)} strings exceed the limits of {limits.steps} steps and "
+            f"{limits.strings} strings"
+        )
+    out = bytearray(_HEAD.pack(MAGIC, len(table), len(steps)))
+    indexes: dict[str, int] = {}
+    for index, (digest, raw, text) in enumerate(table):
+        if len(raw) > limits.string_bytes:
+            raise TrailError(
+                f"a string of {len(raw)} bytes is over the limit string_bytes of {limits.string_bytes}"
+            )
+        indexes[text] = index
+        out += _STRING.pack(digest, len(raw))
+        out += raw
+    for step in steps:
+        _write_step(out, step, indexes)
+    return bytes(out)
+
+
+def _write_step(out: bytearray, step: ResolvedStep, indexes: Mapping[str, int]) -> None:
+    opcode, arguments = step.opcode, step.arguments
+    if opcode is TrailOpcodes.TRAIL_BEGIN:
+        out += _write_begin(arguments, indexes)
+    elif opcode is TrailOpcodes.TRAIL_END:
+        out += bytes((opcode, int(arguments["status"])))
+    else:
+        start = len(out)
+        out.append(opcode)
+        for operand in OPERATIONS[opcode].operands:
+            value = arguments[operand.name]
+            if isinstance(value, str):
+                out += indexes[value].to_bytes(4, "little")
+                if not operand.is_text:
+                    out[start] = opcode - _BY_NAME
+            else:
+                out += value.to_bytes(2, "little", signed=operand.signed)
+
+
+def _write_begin(arguments: Mapping[str, Argument], indexes: Mapping[str, int]) -> bytes:
+    id_hash = str(arguments["trail_id_hash"])
+    time = int(arguments["timestamp"])
+    if not 0 <= time <= MAX_TIME:
+        raise TrailError(
+            f"the timestamp {time} is outside 0..{MAX_TIME}, the seconds that version 2 can hold"
+        )
+    return _BEGIN.pack(
+        TrailOpcodes.TRAIL_BEGIN,
+        arguments["agent_id"],
+        indexes.get(str(arguments["agent"]), NONE) if "agent" in arguments else NONE,
+        indexes.get(str(arguments["trail_id"]), NONE) if _names_id(arguments) else NONE,
+        bytes.fromhex(id_hash),
+        time,
+    )
+
+
+def _names_id(arguments: Mapping[str, Argument]) -> bool:
+    """Whether the id hash is that of the trail id's text; an empty text may also stand for an unknown one."""
+    digest = sha256(utf8(str(arguments["trail_id"]))).hexdigest()
+    return digest[:8] == arguments["trail_id_hash"]

@@ -1,0 +1,40 @@
+"""What a trail or a worklog may cost before anything is built from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_LIMITS", "TrailLimits"]
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrailLimits:
+    """Ceilings for input from strangers; an error names the field that stopped it.
+
+    Attributes:
+        trail_bytes: size of a trail, bytes.
+        steps: steps in a trail, begin and end included.
+        strings: entries in a string table.
+        string_bytes: UTF-8 bytes of one string (version 1 cannot hold more than 255 in any case).
+        program_steps: steps of a ``TrailProgram``, whose steps are separate mutable objects of some 300 bytes.
+        program_slots: 16-bit operands of a ``TrailProgram`` in total.
+        worklog_bytes: size of a worklog, bytes.
+        entries: entries in a worklog.
+        entry_bytes: size of one worklog entry, bytes of JSON.
+    """
+
+    trail_bytes: int = 256 * _MIB
+    steps: int = 1_000_000
+    strings: int = 1_000_000
+    string_bytes: int = 16 * _MIB
+    program_steps: int = 150_000
+    program_slots: int = 1_000_000
+    worklog_bytes: int = 256 * _MIB
+    entries: int = 1_000_000
+    entry_bytes: int = 24 * _MIB
+
+
+DEFAULT_LIMITS = TrailLimits()
+"""A million steps and strings, 16 MiB each: what the format promises."""

@@ -1,0 +1,197 @@
+"""Worklogs as files: a JSON list, ``{"entries": [...]}``, or one JSON object per line.
+
+The text comes from strangers, so nothing is built from it before its shape is known. An entry is a flat object of
+text, numbers, booleans and null; each is found in the bytes by a regular expression that cannot backtrack and is
+parsed alone. A nested value, a duplicate key, NaN, a number that no field could hold, or text that is not Unicode
+ends the reading with the entry's index.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from sandbox_runner.errors import TrailCompileError
+from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
+
+__all__ = ["iter_worklog", "read_worklog"]
+
+_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+"'
+_SPACE = rb"[ \t\r\n]*+"
+_SCALAR = rb"(?>" + _STRING + rb"|-?[0-9][0-9.eE+-]*+|true|false|null)"
+_PAIR = _SPACE + _STRING + _SPACE + rb":" + _SPACE + _SCALAR + _SPACE
+_BLANK = re.compile(_SPACE)
+_ENTRY = re.compile(rb"\{(?>" + _SPACE + rb"\}|" + _PAIR + rb"(?>," + _PAIR + rb")*+\})")
+_WRAPPED = re.compile(rb"\{" + _SPACE + rb'"entries"' + _SPACE + rb":" + _SPACE + rb"\[")
+_UNWRAPPED = re.compile(_SPACE + rb"\}")
+_PREFIX = re.compile(_SPACE + _STRING + _SPACE + rb":" + _SPACE)
+_MAX_DIGITS = 40
+
+
+def read_worklog(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> list[dict[str, Any]]:
+    """The entries of a worklog.
+
+    Raises:
+        TrailCompileError: the bytes are no worklog; ``entry`` says where.
+    """
+    return list(iter_worklog(data, limits))
+
+
+def iter_worklog(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Iterator[dict[str, Any]]:
+    """The entries of a worklog, one after another; only one is held at a time.
+
+    Raises:
+        TrailCompileError: the bytes are no worklog; ``entry`` says where.
+    """
+    if len(data) > limits.worklog_bytes:
+        raise TrailCompileError(
+            f"the worklog has {len(data)} bytes, more than the limit worklog_bytes of {limits.worklog_bytes}"
+        )
+    start = _skip(data, 3 if data.startswith(b"\xef\xbb\xbf") else 0)
+    first = data[start : start + 1]
+    if first == b"[":
+        return _list(data, start + 1, limits, wrapped=False)
+    wrapped = _WRAPPED.match(data, start)
+    if wrapped:
+        return _list(data, wrapped.end(), limits, wrapped=True)
+    if first == b"{":
+        return _lines(data, start, limits)
+    what = "is empty" if start == len(data) else f"begins with byte 0x{data[start]:02X}"
+    raise TrailCompileError(
+        f'the worklog {what}; it must be a JSON list, {{"entries": [...]}} or one JSON object per line'
+    )
+
+
+def _skip(data: bytes, position: int) -> int:
+    match = _BLANK.match(data, position)
+    return match.end() if match else position
+
+
+def _list(data: bytes, position: int, limits: TrailLimits, *, wrapped: bool) -> Iterator[dict[str, Any]]:
+    index = 0
+    position = _skip(data, position)
+    while data[position : position + 1] != b"]" or index:
+        entry, position = _entry(data, position, index, limits)
+        yield entry
+        index += 1
+        position = _skip(data, position)
+        mark = data[position : position + 1]
+        if mark == b"]":
+            break
+        if mark != b",":
+            _refuse(f"after entry {index - 1}, at offset {position}, there is neither ',' nor ']'", index - 1)
+        position = _skip(data, position + 1)
+    position += 1
+    if wrapped:
+        closing = _UNWRAPPED.match(data, position)
+        if closing is None:
+            _refuse(f"at offset {position} the mapping does not end; it may hold nothing but 'entries'", None)
+        position = closing.end()
+    position = _skip(data, position)
+    if position != len(data):
+        _refuse(f"{len(data) - position} bytes follow the worklog, from offset {position}", None)
+
+
+def _lines(data: bytes, position: int, limits: TrailLimits) -> Iterator[dict[str, Any]]:
+    index = 0
+    while position < len(data):
+        entry, end = _entry(data, position, index, limits)
+        yield entry
+        position = _skip(data, end)
+        if position < len(data) and b"\n" not in data[end:position]:
+            _refuse(f"entry {index} is not alone on its line, at offset {end}", index)
+        index += 1
+
+
+def _entry(data: bytes, position: int, index: int, limits: TrailLimits) -> tuple[dict[str, Any], int]:
+    if index == limits.entries:
+        _refuse(f"the worklog has more entries than the limit entries of {index}", index)
+    match = _ENTRY.match(data, position, position + limits.entry_bytes)
+    if match is None:
+        _explain(data, position, index, limits)
+    try:
+        text = str(memoryview(data)[position : match.end()], "utf-8")
+    except UnicodeDecodeError as error:
+        _refuse(f"entry {index} is not UTF-8 at offset {position + error.start}", index)
+    reader = _Reader(index)
+    try:
+        entry: dict[str, Any] = json.loads(
+            text, object_pairs_hook=reader.pairs, parse_int=reader.whole, parse_float=reader.float
+        )
+    except json.JSONDecodeError as error:
+        _refuse(
+            f"entry {index} is no JSON at offset {position + len(text[: error.pos].encode())}: {error.msg}",
+            index,
+        )
+    return entry, match.end()
+
+
+class _Reader:
+    """What ``json`` leaves to its caller: duplicate keys, monstrous numbers, lone surrogates."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+
+    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entry = dict(pairs)
+        if len(entry) != len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            _refuse(f"entry {self._index} has the key {twice[:64]!r} twice", self._index, twice)
+        for key, value in pairs:
+            for text in (key, value):
+                if isinstance(text, str) and not text.isascii():
+                    self._unicode(key, text)
+        return entry
+
+    def _unicode(self, key: str, text: str) -> None:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            code = ord(text[error.start])
+            _refuse(
+                f"entry {self._index}: {key[:64]!r} holds the lone surrogate U+{code:04X}", self._index, key
+            )
+
+    def whole(self, digits: str) -> int:
+        return int(self._sane(digits))
+
+    def float(self, digits: str) -> float:
+        number = float(self._sane(digits))
+        if number in {float("inf"), float("-inf")}:
+            _refuse(f"entry {self._index} has a number that is too large: {digits}", self._index)
+        return number
+
+    def _sane(self, digits: str) -> str:
+        if len(digits) > _MAX_DIGITS:
+            _refuse(
+                f"entry {self._index} has a number of {len(digits)} digits; no field holds it", self._index
+            )
+        return digits
+
+
+def _explain(data: bytes, position: int, index: int, limits: TrailLimits) -> NoReturn:
+    """Say why no entry begins here: walk its pairs up to the one that is wrong."""
+    if data[position : position + 1] != b"{":
+        what = "the worklog ends" if position >= len(data) else f"there is byte 0x{data[position]:02X}"
+        _refuse(f"entry {index} must be a mapping, but {what} at offset {position}", index)
+    end = min(len(data), position + limits.entry_bytes)
+    at = position + 1
+    while pair := re.compile(_PAIR + rb",").match(data, at, end):
+        at = pair.end()
+    prefix = _PREFIX.match(data, at, end)
+    value_at = prefix.end() if prefix else at
+    if len(data) - position > limits.entry_bytes and end - at > limits.entry_bytes // 2:
+        _refuse(f"entry {index} is over the limit entry_bytes of {limits.entry_bytes}", index)
+    if prefix and data[value_at : value_at + 1] in {b"{", b"["}:
+        _refuse(
+            f"entry {index} has a nested value at offset {value_at}; values are text, numbers, true, false or null",
+            index,
+        )
+    _refuse(f"entry {index} is no JSON object, near offset {value_at}", index)
+
+
+def _refuse(text: str, entry: int | None, key: str | None = None) -> NoReturn:
+    raise TrailCompileError(text, entry=entry, key=key)

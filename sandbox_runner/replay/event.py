@@ -12,7 +12,7 @@ from typing import Any, Self
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.world.call import Status
-from sandbox_runner.world.canonical import canonical_digest
+from sandbox_runner.world.canonical import canonical_digest, canonical_json, json_string
 
 __all__ = ["TrailEvent", "chain_link", "outcome_digest", "reference_proof", "verify_chain"]
 
@@ -28,20 +28,17 @@ def reference_proof(step_index: int, opcode: int, result: str) -> str:
 def outcome_digest(status: str, result: str, details: Mapping[str, Any]) -> str:
     """SHA-256 over the canonical JSON of ``{details, result, status}``, where ``details`` is a digest too."""
     digest = canonical_digest(dict(details)) if details else _NO_DETAILS
-    return canonical_digest({"details": digest, "result": result, "status": str(status)})
+    # Written out because every step pays for it; a test holds it against canonical_json.
+    text = f'{{"details":"{digest}","result":{json_string(result)},"status":"{status}"}}'
+    return sha256(text.encode()).hexdigest()
 
 
 def chain_link(previous: str, index: int, opcode: int, operands: Mapping[str, Any], outcome: str) -> str:
     """SHA-256 over the canonical JSON of ``{index, opcode, operands, outcome, previous}``, digests as hex."""
-    return canonical_digest(
-        {
-            "index": index,
-            "opcode": int(opcode),
-            "operands": dict(operands),
-            "outcome": outcome,
-            "previous": previous,
-        }
-    )
+    shown = canonical_json(dict(operands)).decode()
+    link = f'"operands":{shown},"outcome":"{outcome}","previous":"{previous}"'
+    text = f'{{"index":{index},"opcode":{opcode:d},{link}}}'
+    return sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

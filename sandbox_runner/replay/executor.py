@@ -10,9 +10,11 @@ from typing import Any
 from sandbox_runner.errors import SandboxError, TrailError, VerificationError
 from sandbox_runner.replay.event import TrailEvent, chain_link, outcome_digest, verify_chain
 from sandbox_runner.replay.feed import ACTIONS, CallFeed
-from sandbox_runner.replay.markers import dry_run_outcome, marker_outcome, shown_operands
+from sandbox_runner.replay.markers import dry_run_outcome, end_outcome, marker_outcome, shown_operands
 from sandbox_runner.replay.meta_trail import META_STYLES, MetaStyle, build_meta_trail
-from sandbox_runner.replay.result import RunState, TrailResult, Verdict, verdict_of
+from sandbox_runner.replay.result import RunState, TrailResult, Verdict, replayed_status, verdict_of
+from sandbox_runner.trail.codec import TrailDecoder
+from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.resolved import ResolvedStep
 from sandbox_runner.trail.trail import Trail, load
@@ -92,6 +94,13 @@ class TrailExecutor:
     def program(self) -> TrailProgram:
         """The decoded program."""
         return self.trail.program
+
+    @property
+    def string_table(self) -> dict[str, str]:
+        """The trail's texts by their hash, as the decoder gives them."""
+        decoder = TrailDecoder()
+        decoder.decode(self.trail.data)
+        return decoder.string_table
 
     # -- driving ------------------------------------------------------------------------------------------
 
@@ -229,6 +238,8 @@ class TrailExecutor:
         refusal = self._refusals.get(step.index)
         if refusal is not None:
             return refusal
+        if step.opcode is TrailOpcodes.TRAIL_END:
+            return end_outcome(self.trail.status, replayed_status(self._events))
         if step.opcode not in ACTIONS:
             return marker_outcome(step)
         if self.dry_run:
@@ -238,7 +249,11 @@ class TrailExecutor:
 
     def _event(self, step: ResolvedStep, outcome: Outcome) -> TrailEvent:
         operands = shown_operands(self.trail, step, self.principal)
-        digest = outcome_digest(outcome.status, outcome.text, outcome.details)
+        try:
+            digest = outcome_digest(outcome.status, outcome.text, outcome.details)
+        except ValueError as error:
+            self._feed.fault = error
+            raise SandboxError(f"the world's outcome of step {step.index} is no JSON: {error}") from error
         return TrailEvent(
             step_index=step.index,
             opcode=step.opcode,

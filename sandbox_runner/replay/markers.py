@@ -11,12 +11,11 @@ from sandbox_runner.trail.resolved import ResolvedStep
 from sandbox_runner.trail.trail import Trail
 from sandbox_runner.world.call import Outcome, Status
 
-__all__ = ["dry_run_outcome", "marker_outcome", "shown_operands"]
+__all__ = ["dry_run_outcome", "end_outcome", "marker_outcome", "shown_operands"]
 
 _NO_EFFECT = MappingProxyType({"effect": "none"})  # branches never jump and labels are never targets
 _MARKERS: Mapping[TrailOpcodes, Callable[[ResolvedStep], Outcome]] = {
     TrailOpcodes.TRAIL_BEGIN: lambda _: Outcome(Status.OK, "trail_begin: execution started"),
-    TrailOpcodes.TRAIL_END: lambda _: Outcome(Status.OK, "trail_end: execution finished"),
     TrailOpcodes.NOP: lambda _: Outcome(Status.OK, "nop: skipped"),
     TrailOpcodes.COMMENT: lambda step: Outcome(Status.OK, f"comment: {step.arguments['comment']}"),
     TrailOpcodes.LABEL: lambda step: Outcome(Status.OK, f"label: {step.arguments['label']}", _NO_EFFECT),
@@ -25,8 +24,14 @@ _MARKERS: Mapping[TrailOpcodes, Callable[[ResolvedStep], Outcome]] = {
 
 
 def marker_outcome(step: ResolvedStep) -> Outcome:
-    """The outcome of a step that calls no world; it can never fail."""
+    """The outcome of a step that calls no world, TRAIL_END apart; it can never fail."""
     return _MARKERS[step.opcode](step)
+
+
+def end_outcome(recorded: int, replayed: int) -> Outcome:
+    """The outcome of TRAIL_END: how the trail says its run ended, beside how this replay did."""
+    details = {"recorded_status": recorded, "replayed_status": replayed}
+    return Outcome(Status.OK, "trail_end: execution finished", details)
 
 
 def dry_run_outcome(step: ResolvedStep) -> Outcome:

@@ -26,7 +26,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from sandbox_runner.replay.event import TrailEvent
-from sandbox_runner.replay.result import Verdict, verdict_of
+from sandbox_runner.replay.result import replayed_status
 from sandbox_runner.trail.compiler import compile_worklog
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.trail import Trail
@@ -38,7 +38,6 @@ META_STYLES: tuple[MetaStyle, ...] = ("bound", "reference")
 
 _LIMIT = 255  # bytes of a version 1 string
 _REFERENCE_CUT = 80  # characters
-_STATUS = {Verdict.SUCCESS: 0, Verdict.FAILED: 1, Verdict.PARTIAL: 2}
 _FRAME = {TrailOpcodes.TRAIL_BEGIN: "exec: trail_begin", TrailOpcodes.TRAIL_END: "exec: trail_end"}
 
 Entry = dict[str, Any]
@@ -72,7 +71,7 @@ def build_meta_trail(
         status = _reference_status(events)
     else:
         body = _bound_body(source, events, chain_head)
-        status = _STATUS[verdict_of(events)]
+        status = replayed_status(events)
     return compile_worklog([begin, *body, {"op": "TRAIL_END", "status": status}], format="auto")
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from sandbox_runner.replay.event import TrailEvent
-from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
+from sandbox_runner.replay.event import TrailEvent, verify_chain
+from sandbox_runner.trail.operations import METHODS, TrailOpcodes
 from sandbox_runner.world.call import Status
 
-__all__ = ["RunState", "TrailResult", "Verdict", "verdict_of"]
+__all__ = ["RunState", "TrailResult", "Verdict", "replayed_status", "verdict_of"]
 
 _TITLE = "═══ {} ═══"
 _MARKS = {Status.OK: "+", Status.SKIPPED: "-", Status.FAILED: "x", Status.REFUSED: "x"}
-_ACTIONS = frozenset(opcode for opcode, operation in OPERATIONS.items() if operation.method)
+_ACTIONS = frozenset(operation.opcode for operation in METHODS.values())
 
 
 class RunState(StrEnum):
@@ -41,6 +41,9 @@ class Verdict(StrEnum):
     FAILED = "FAILED"
 
 
+_STATUSES = {Verdict.SUCCESS: 0, Verdict.FAILED: 1, Verdict.PARTIAL: 2}
+
+
 def verdict_of(events: Iterable[TrailEvent]) -> Verdict:
     """SUCCESS if nothing failed, FAILED if no action succeeded, else PARTIAL.
 
@@ -53,6 +56,11 @@ def verdict_of(events: Iterable[TrailEvent]) -> Verdict:
     if not failures:
         return Verdict.SUCCESS
     return Verdict.PARTIAL if actions > failures else Verdict.FAILED
+
+
+def replayed_status(events: Iterable[TrailEvent]) -> int:
+    """The status a trail's END record would give to these events: 0 success, 1 error, 2 partial."""
+    return _STATUSES[verdict_of(events)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +159,12 @@ class TrailResult:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> Self:
-        """Read the dictionary form back. Raises ``VerificationError`` where an event's proof does not fit."""
-        return cls(
+        """Read the dictionary form back.
+
+        Raises:
+            VerificationError: an event's proof does not fit, or the chain of the events does not hold.
+        """
+        result = cls(
             success=form["success"],
             total_steps=form["total_steps"],
             completed_steps=form["completed_steps"],
@@ -165,9 +177,16 @@ class TrailResult:
             source_sha256=form["source_sha256"],
             recorded_status=form["recorded_status"],
         )
+        if result.source_sha256:
+            verify_chain(result.events, result.source_sha256)
+        return result
 
 
 def _line(event: TrailEvent) -> str:
     mark = _MARKS[event.status]
     name = TrailOpcodes(event.opcode).name
-    return f"  [{mark}] #{event.step_index:03d} {name:<14} {event.duration_ms:.1f}ms  {event.result[:60]}"
+    # A result is a stranger's text: a line break or an escape sequence would forge lines of the summary.
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in event.result[:60]
+    )
+    return f"  [{mark}] #{event.step_index:03d} {name:<14} {event.duration_ms:.1f}ms  {shown}"

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
+from json.encoder import encode_basestring
 from typing import Any
 
 import rfc8785
 
-__all__ = ["canonical_digest", "canonical_json"]
+__all__ = ["canonical_digest", "canonical_json", "json_string"]
 
 _LARGEST_INTEGER = 2**53 - 1  # RFC 8785 section 3.2.2.3: numbers are IEEE 754 doubles
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-)
+_WORDS = {True: "true", False: "false", None: "null"}
+
+json_string = encode_basestring
+"""A text as canonical JSON: the standard library escapes exactly what RFC 8785 section 3.2.2.2 says."""
 
 
 def canonical_json(value: Any) -> bytes:
     """Serialise a JSON value canonically (RFC 8785).
 
     Raises:
-        ValueError: the value is no JSON, holds an integer beyond 2**53 - 1, a number that is not finite, or
-            text that is not Unicode (a lone surrogate).
+        ValueError: the value is no JSON, holds an integer beyond 2**53 - 1, a number that is not finite,
+            text that is not Unicode (a lone surrogate), or is nested too deeply.
     """
-    # The standard encoder gives the same bytes about ten times faster where neither the form of floats nor
-    # the order of keys outside ASCII (RFC 8785 sorts by UTF-16 units) comes into play.
-    if _is_plain(value):
-        return _ENCODER.encode(value).encode()
-    return rfc8785.dumps(value)
+    try:
+        return _plain(value).encode()
+    except _NotPlainError:
+        return rfc8785.dumps(value)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
 
 
 def canonical_digest(value: Any) -> str:
@@ -35,14 +37,25 @@ def canonical_digest(value: Any) -> str:
     return sha256(canonical_json(value)).hexdigest()
 
 
-def _is_plain(value: Any) -> bool:
+class _NotPlainError(Exception):
+    """The value needs the library: floats have a form, keys beyond ASCII an order, other types an error."""
+
+
+def _plain(value: Any) -> str:
+    """Write what nearly every value consists of, several times faster than the library: every step pays."""
     kind: type[object] = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
-    if kind is int:
-        return bool(-_LARGEST_INTEGER <= value <= _LARGEST_INTEGER)
+    if kind is str:
+        return encode_basestring(value)
     if kind is dict:
-        return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
+        for key in value:
+            if type(key) is not str or not key.isascii():
+                raise _NotPlainError
+        members = [f"{encode_basestring(key)}:{_plain(value[key])}" for key in sorted(value)]
+        return f"{{{','.join(members)}}}"
+    if kind is int and -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER:
+        return str(value)
     if kind is list:
-        return all(map(_is_plain, value))
-    return False
+        return f"[{','.join(map(_plain, value))}]"
+    if kind is bool or value is None:
+        return _WORDS[value]
+    raise _NotPlainError

@@ -48,15 +48,23 @@ _CONVERTED = frozenset(
 def adapt(world: object) -> World:
     """Make a world of ours out of any: one of ours is returned as is, fourteen plain methods are wrapped.
 
+    A world of ours whose named methods someone has overridden is driven through those, like a plain object:
+    its ``perform_all`` would pass them by.
+
     Raises:
         TypeError: the object lacks some of the fourteen methods.
     """
-    if isinstance(world, World):
+    if isinstance(world, World) and not _overrides_methods(world):
         return world
     if isinstance(world, WorldInterface):
         return MethodWorld(world)
     missing = [name for name in METHODS if not callable(getattr(world, name, None))]
     raise TypeError(f"{type(world).__name__} is no world: it lacks {', '.join(missing)}")
+
+
+def _overrides_methods(world: World) -> bool:
+    kind, own = type(world), getattr(world, "__dict__", {})
+    return any(name in own or getattr(kind, name) is not getattr(World, name) for name in METHODS)
 
 
 class MethodWorld(World):

@@ -1,0 +1,33 @@
+"""Everything that talks to Docker: images, containers, the channel to the guest, and the world behind it.
+
+Theory of operation. The runner (trusted, on the host) asks the Engine for one container per sandbox and holds
+the only connection to its stdin and stdout. Process 1 in the container is the guest (trusted code in an
+untrusted place): the host checks everything it says. What a trail starts runs as a uid of its own, without
+capabilities, network or a way to the guest. When the runner ends, however it ends, its connection closes, the
+guest leaves, and Docker removes container and volume; what a crash of Docker itself leaves is found by its
+labels and removed later.
+"""
+
+from sandbox_runner.sandbox.engine import Engine
+from sandbox_runner.sandbox.images import Image, build_image, default_tag, ensure_image, list_images
+from sandbox_runner.sandbox.receipt import CleanupReceipt
+from sandbox_runner.sandbox.runtimes import RuntimeChoice
+from sandbox_runner.sandbox.sandbox import Sandbox
+from sandbox_runner.sandbox.spec import Deadlines, SandboxSpec, new_run_id
+from sandbox_runner.sandbox.world import ContainerWorld
+
+__all__ = [
+    "CleanupReceipt",
+    "ContainerWorld",
+    "Deadlines",
+    "Engine",
+    "Image",
+    "RuntimeChoice",
+    "Sandbox",
+    "SandboxSpec",
+    "build_image",
+    "default_tag",
+    "ensure_image",
+    "list_images",
+    "new_run_id",
+]

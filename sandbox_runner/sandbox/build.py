@@ -1,8 +1,8 @@
 """Makes the default sandbox image from the recipe in ``images/python``.
 
-The base comes from a registry where one answers within a bounded wait, else from Debian's packages: a root file
-system made by mmdebstrap, imported as an image. The recipe then turns either into the sandbox's image. Each step
-says in one sentence what is done and why.
+The base comes from a registry where one answers within a bounded wait, else from Debian's packages: a root
+file system made by mmdebstrap, imported as an image. The recipe then turns either into the sandbox's image.
+Each step says in one sentence what is done and why.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ def make_image(
     recipe = resource("images", "python")
     if base is not None:
         if engine.image(base) is None:
-            _pull(engine, base, say)
-        _build(engine, recipe, tag, base, base, say)
+            _pull(base, say)
+        _build(engine, recipe, tag, base, base, say=say)
         return
     try:
-        _pull(engine, REGISTRY_BASE, say)
+        _pull(REGISTRY_BASE, say)
     except ImageError as error:
         say(f"{error} The base is made from Debian's packages with mmdebstrap instead, in about a minute.")
         bootstrapped = _bootstrap(engine, recipe, tag, say)
         try:
-            _build(engine, recipe, tag, bootstrapped, f"mmdebstrap {SUITE}", say)
+            _build(engine, recipe, tag, bootstrapped, f"mmdebstrap {SUITE}", say=say)
         finally:
             engine.find("remove the bootstrapped base", engine.api.remove_image, bootstrapped)
     else:
-        _build(engine, recipe, tag, REGISTRY_BASE, REGISTRY_BASE, say)
+        _build(engine, recipe, tag, REGISTRY_BASE, REGISTRY_BASE, say=say)
 
 
-def _pull(engine: Engine, name: str, say: Progress) -> None:
+def _pull(name: str, say: Progress) -> None:
     """Get an image from a registry, or say in a sentence why not."""
     repository, _, tag = name.rpartition(":") if ":" in name.rsplit("/", 1)[-1] else (name, "", "latest")
     say(f"Asking the registry for {name}, for at most {REGISTRY_ANSWER_S} s of silence.")
@@ -154,7 +154,7 @@ def _run(command: list[str], deadline_s: float, say: Progress) -> None:
         raise ImageError(f"{Path(command[0]).name} failed with exit {process.returncode}: {' | '.join(last)}")
 
 
-def _build(engine: Engine, recipe: Path, tag: str, base: str, origin: str, say: Progress) -> None:
+def _build(engine: Engine, recipe: Path, tag: str, base: str, origin: str, *, say: Progress) -> None:
     """Run the recipe on a base that is there."""
     say(f"Building {tag} on {base}.")
     labels = {"sandbox-runner.recipe": tag.rpartition(":")[2], "sandbox-runner.base": origin}
@@ -174,7 +174,7 @@ def _build(engine: Engine, recipe: Path, tag: str, base: str, origin: str, say: 
         if "error" in event:
             raise ImageError(
                 f"The image cannot be built on {base}: {line} ({last})",
-                hint="the base must be Debian 12 or newer, and where it lacks the packages, reach Debian's mirror",
+                hint="the base must be Debian 12 or newer that can reach Debian's packages",
             )
         if line:
             last = line

@@ -1,15 +1,16 @@
 """What a container is allowed: one pure function from limits to Docker's HostConfig.
 
-    root            read-only; /tmp and /dev/shm are small memory file systems, the workspace a volume in memory
-    network         disabled altogether: only a loopback of its own exists
-    capabilities    none but SETUID, SETGID and KILL, which the guest needs to wear and to end the sandbox uid
-    privileges      no_new_privs; a random uid per sandbox, so that nothing counted per uid is shared
-    system calls    the profile of ``config/seccomp.json``
-    kernel facts    /proc and /sys entries that tell about the host are masked beyond Docker's list
-    resources       memory equal to memory plus swap, cpus, processes, descriptors, no core files, inodes
+    root            read-only; /tmp and /dev/shm are small memory file systems, the workspace a volume in
+    memory network         disabled altogether: only a loopback of its own exists capabilities    none but
+    SETUID, SETGID and KILL, which the guest needs to wear and to end the sandbox uid privileges
+    no_new_privs; a random uid per sandbox, so that nothing counted per uid is shared system calls    the
+    profile of ``config/seccomp.json`` kernel facts    /proc and /sys entries that tell about the host are
+    masked beyond Docker's list resources       memory equal to memory plus swap, cpus, processes,
+    descriptors, no core files, inodes
 
-Everything that lives in memory (workspace, /tmp, /dev/shm) counts against the memory limit, so together with a
-reserve for the guest it must stay below it: then what fills a file system gets ENOSPC, and nobody is killed.
+Everything that lives in memory (workspace, /tmp, /dev/shm) counts against the memory limit, so together with
+a reserve for the guest it must stay below it: then what fills a file system gets ENOSPC, and nobody is
+killed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from docker.types import DriverConfig, LogConfig, Mount, Ulimit
 
 from sandbox_runner.errors import ConfigurationError
-from sandbox_runner.policy import Resources
+from sandbox_runner.policy.schema import Resources
 from sandbox_runner.resources import resource
 
 __all__ = ["GUEST_RESERVE", "MASKED", "READ_ONLY", "SHM_SIZE", "WORKSPACE", "host_config", "random_uid"]
@@ -31,6 +32,7 @@ __all__ = ["GUEST_RESERVE", "MASKED", "READ_ONLY", "SHM_SIZE", "WORKSPACE", "hos
 WORKSPACE = "/workspace"
 SHM_SIZE = 16 << 20  # enough for multiprocessing's semaphores and small shared arrays
 GUEST_RESERVE = 64 << 20  # the guest, its test server and the smallest child
+_OPEN = "mode=1777,nosuid,nodev"
 _TMP_INODES = 20_000
 _SHM_INODES = 1_000
 _OOM_ADJUSTMENT = 500  # when the host itself runs out, a sandbox goes before the host's own programs
@@ -38,18 +40,19 @@ _CAPABILITIES = ("SETUID", "SETGID", "KILL")
 
 _DOCKERS_MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+    "/sys/devices/virtual/powercap", "/sys/firmware",
 )  # fmt: skip
 _ALSO_MASKED = (
     "/proc/buddyinfo", "/proc/cmdline", "/proc/config.gz", "/proc/consoles", "/proc/crypto", "/proc/devices",
     "/proc/diskstats", "/proc/driver", "/proc/execdomains", "/proc/iomem", "/proc/ioports", "/proc/kallsyms",
-    "/proc/key-users", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/proc/loadavg",
-    "/proc/locks", "/proc/mdstat", "/proc/meminfo", "/proc/misc", "/proc/modules", "/proc/pagetypeinfo",
-    "/proc/partitions", "/proc/pressure", "/proc/schedstat", "/proc/slabinfo", "/proc/softirqs", "/proc/stat",
-    "/proc/swaps", "/proc/sys/kernel/random/boot_id", "/proc/uptime", "/proc/version", "/proc/vmallocinfo",
-    "/proc/vmstat", "/proc/zoneinfo", "/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices/virtual",
-    "/sys/hypervisor", "/sys/kernel", "/sys/module", "/sys/power",
+    "/proc/key-users", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags",
+    "/proc/loadavg", "/proc/locks", "/proc/mdstat", "/proc/meminfo", "/proc/misc", "/proc/modules",
+    "/proc/pagetypeinfo", "/proc/partitions", "/proc/pressure", "/proc/schedstat", "/proc/slabinfo",
+    "/proc/softirqs", "/proc/stat", "/proc/swaps", "/proc/sys/kernel/random/boot_id", "/proc/uptime",
+    "/proc/version", "/proc/vmallocinfo", "/proc/vmstat", "/proc/zoneinfo", "/sys/block", "/sys/bus",
+    "/sys/class", "/sys/dev", "/sys/devices/virtual", "/sys/hypervisor", "/sys/kernel", "/sys/module",
+    "/sys/power",
 )  # fmt: skip
 MASKED = tuple(sorted({*_DOCKERS_MASKED, *_ALSO_MASKED}))
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
@@ -99,8 +102,8 @@ def host_config(
         "Runtime": runtime,
         "SecurityOpt": ["no-new-privileges", f"seccomp={_seccomp()}"],
         "Tmpfs": {
-            "/tmp": f"size={resources.tmp},nr_inodes={_TMP_INODES},mode=1777,nosuid,nodev",  # noqa: S108
-            "/dev/shm": f"size={SHM_SIZE},nr_inodes={_SHM_INODES},mode=1777,nosuid,nodev,noexec",  # noqa: S108
+            "/tmp": f"size={resources.tmp},nr_inodes={_TMP_INODES},{_OPEN}",  # noqa: S108
+            "/dev/shm": f"size={SHM_SIZE},nr_inodes={_SHM_INODES},{_OPEN},noexec",  # noqa: S108
         },
         "Ulimits": [
             Ulimit(name="core", soft=0, hard=0),
@@ -117,15 +120,19 @@ def check_memory(resources: Resources) -> None:
     needed = resources.workspace + resources.tmp + SHM_SIZE + GUEST_RESERVE
     if needed > resources.memory:
         raise ConfigurationError(
-            f"The memory limit of {resources.memory >> 20} MiB is too small: workspace, /tmp, /dev/shm and the guest's "
-            f"reserve need {-(-needed >> 20)} MiB, all of it memory.",
+            f"The memory limit of {resources.memory >> 20} MiB is too small: workspace, /tmp, /dev/shm and "
+            f"the guest's reserve need {-(-needed >> 20)} MiB, all of it memory.",
             hint="raise resources.memory, or lower resources.workspace or resources.tmp in the policy",
         )
 
 
 def _workspace(resources: Resources, uid: int, labels: Mapping[str, str]) -> Mount:
     limits = f"size={resources.workspace},nr_inodes={resources.workspace_inodes}"
-    options = {"type": "tmpfs", "device": "tmpfs", "o": f"{limits},uid={uid},gid={uid},mode=0750,nosuid,nodev"}
+    options = {
+        "type": "tmpfs",
+        "device": "tmpfs",
+        "o": f"{limits},uid={uid},gid={uid},mode=0750,nosuid,nodev",
+    }
     driver = DriverConfig("local", options)
     return Mount(WORKSPACE, None, type="volume", no_copy=True, labels=dict(labels), driver_config=driver)
 

@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import docker
@@ -20,6 +19,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
 from sandbox_runner.errors import DockerError
+from sandbox_runner.sandbox.runtimes import RuntimeChooser
 
 __all__ = ["CALL_DEADLINE_S", "Attachment", "Engine"]
 
@@ -50,14 +50,16 @@ class Attachment:
         self._keep = None
 
 
-@dataclass(frozen=True, slots=True)
 class Engine:
     """A connection to the Docker Engine. Safe to share between threads.
 
     Every method raises ``DockerError`` when the Engine is absent, too slow, or refuses.
     """
 
-    api: docker.APIClient
+    def __init__(self, api: docker.APIClient) -> None:
+        self.api = api
+        self._info: Mapping[str, Any] | None = None
+        self._runtimes: RuntimeChooser | None = None
 
     @classmethod
     def connect(cls, *, deadline_s: int = CALL_DEADLINE_S) -> Self:
@@ -111,8 +113,16 @@ class Engine:
         return self.call("tell its version", self.api.version)
 
     def info(self) -> Mapping[str, Any]:
-        """The Engine's facts: runtimes, cgroup version, security options."""
-        return self.call("describe itself", self.api.info)
+        """The Engine's facts (runtimes, cgroup version, security options), asked for once."""
+        if self._info is None:
+            self._info = self.call("describe itself", self.api.info)
+        return self._info
+
+    def runtimes(self) -> RuntimeChooser:
+        """What chooses among this Engine's runtimes, and remembers."""
+        if self._runtimes is None:
+            self._runtimes = RuntimeChooser(self.info())
+        return self._runtimes
 
     def image(self, name: str) -> Mapping[str, Any] | None:
         """An image's inspect document, or ``None``."""

@@ -24,12 +24,10 @@ class Image:
     """An image a sandbox can start from.
 
     Attributes:
-        name: the name it was asked for by.
-        id: digest of its configuration, ``sha256:`` and 64 hex digits; the same name may move, this never does.
-        size: bytes.
-        created: RFC 3339 time, as Docker tells it.
-        current: whether it is the default image of this version of the recipe.
-        base: what it was built on, empty where unknown.
+        name: the name it was asked for by. id: digest of its configuration, ``sha256:`` and 64 hex digits;
+        the same name may move, this never does. size: bytes. created: RFC 3339 time, as Docker tells it.
+        current: whether it is the default image of this version of the recipe. base: what it was built on,
+        empty where unknown.
     """
 
     name: str

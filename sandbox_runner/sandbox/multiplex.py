@@ -1,4 +1,4 @@
-"""Docker's framing of an attached container's output: eight bytes of header, then that many bytes of one stream.
+"""Docker's framing of an attached container's output: a header of eight bytes, then bytes of one stream.
 
 Pure: bytes in, payloads out. The daemon writes these headers, not the container; whatever does not fit them
 means that the stream is out of step, and nothing after it can be trusted.
@@ -15,7 +15,9 @@ __all__ = ["STDERR", "STDOUT", "Demultiplexer"]
 STDOUT = 1
 STDERR = 2
 _HEADER = 8
-_LARGEST = 1 << 20  # the daemon copies in pieces of 32 KiB; a mebibyte leaves room for any other that does not
+_LARGEST = (
+    1 << 20
+)  # the daemon copies in pieces of 32 KiB; a mebibyte leaves room for any other that does not
 
 
 class Demultiplexer:

@@ -1,7 +1,7 @@
 """Who owns a container: labels that let any later process tell whether its owner still lives.
 
-A process is named by its id, the time it started, the boot it belongs to and its process namespace: an id alone
-is reused, and an id of another machine or namespace says nothing here.
+A process is named by its id, the time it started, the boot it belongs to and its process namespace: an id
+alone is reused, and an id of another machine or namespace says nothing here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def owner_labels(run_id: str, *, lifetime_s: float, owner: Owner | None = None) 
 
 
 def life_of(labels: Mapping[str, str], *, now: float | None = None) -> Life:
-    """Tell whether the owner named by these labels lives. Labels that make no sense count as a dead owner's."""
+    """Tell whether the owner named by these labels lives; labels that make no sense are a dead owner's."""
     try:
         pid, started, deadline = int(labels[_OWNER]), int(labels[_STARTED]), int(labels[_DEADLINE])
     except (KeyError, ValueError):

@@ -1,0 +1,222 @@
+"""Requests and answers over one attached stream, with a limit on everything the other side may send.
+
+The guest answers strictly in the order of the requests, so the only acceptable frame is an answer to the
+oldest open request. That makes memory flat against any guest: reading stops as soon as that answer is whole,
+and a frame nobody asked for is an error. While an answer is awaited, reading and writing go on together, so
+neither side can wait for the other for ever. One thread uses a channel at a time; ``hang_up`` alone may come
+from another.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox_runner.errors import ChannelError, GuestError
+from sandbox_runner.guest.wire import FrameDecoder, FrameError, encode_frame
+from sandbox_runner.sandbox.engine import Attachment
+from sandbox_runner.sandbox.multiplex import STDOUT, Demultiplexer
+
+__all__ = ["Answer", "Channel"]
+
+_RECEIVE_BYTES = 1 << 18
+_FLUSH_BYTES = 1 << 16  # queued requests leave at once past this size, else when an answer is awaited
+_STDERR_BYTES = 4_096  # the guest's last words, for an error's text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the guest: its header without ``id`` and ``ok``, and its body."""
+
+    header: Mapping[str, Any]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A request that is not answered yet."""
+
+    number: int
+    kind: str
+    allowance_s: float
+
+
+class Channel:
+    """The host's end of the stream.
+
+    Every method raises ``ChannelError`` when the stream ended, stalled, or carried what is no answer; the
+    channel cannot be used afterwards. ``GuestError`` is the guest's own report of a fault.
+    """
+
+    def __init__(self, attachment: Attachment) -> None:
+        self._attachment = attachment
+        self._socket = attachment.connection
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
+        self._demultiplexer = Demultiplexer()
+        self._decoder = FrameDecoder()
+        self._queue: deque[memoryview] = deque()
+        self._queued = 0
+        self._open: deque[_Open] = deque()
+        self._next = 0
+        self._errors = bytearray()
+
+    @property
+    def outstanding(self) -> int:
+        """Requests sent and not answered yet."""
+        return len(self._open)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes accepted and not yet taken by the stream."""
+        return self._queued
+
+    @property
+    def last_words(self) -> str:
+        """What the guest wrote on stderr last."""
+        return self._errors.decode("utf-8", "replace").strip()
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes that are no frame: the bundle that boots the guest."""
+        self._queue.append(memoryview(data))
+        self._queued += len(data)
+
+    def send(self, kind: str, header: Mapping[str, Any], body: bytes = b"", *, allowance_s: float) -> None:
+        """Queue one request; its answer must be whole ``allowance_s`` after the answers before it.
+
+        Raises:
+            ChannelError: the request is over a limit of the wire.
+        """
+        number = self._next
+        try:
+            frame = encode_frame({"id": number, "do": kind, **header}, body)
+        except FrameError as error:
+            raise ChannelError(f"A {kind} request cannot be sent: {error}.") from error
+        self._next += 1
+        self._open.append(_Open(number, kind, allowance_s))
+        self.write(frame)
+        if self._queued >= _FLUSH_BYTES:
+            self._write_some()
+
+    def flush(self) -> None:
+        """Hand over what is queued, as far as the stream takes it without waiting."""
+        self._write_some()
+
+    def receive(self) -> Answer:
+        """Wait for the answer to the oldest open request; an answer in parts counts each part on its own."""
+        request = self._open[0]
+        header, body = self._frame(request)
+        if type(header.get("id")) is not int or header["id"] != request.number:
+            raise ChannelError(
+                f"The guest answered something else than the {request.kind} request it was given."
+            )
+        if header.get("more") is not True:
+            self._open.popleft()
+        if header.get("ok") is not True:
+            raise GuestError(f"The guest could not do {request.kind}: {_told(header.get('fault'))}.")
+        return Answer({key: value for key, value in header.items() if key not in {"id", "ok"}}, body)
+
+    def request(
+        self, kind: str, header: Mapping[str, Any], body: bytes = b"", *, allowance_s: float
+    ) -> Answer:
+        """Send one request and wait for its answer, while no other is open."""
+        self._must_be_idle(kind)
+        self.send(kind, header, body, allowance_s=allowance_s)
+        return self.receive()
+
+    def stream(
+        self, kind: str, header: Mapping[str, Any], body: bytes = b"", *, allowance_s: float
+    ) -> Iterator[Answer]:
+        """Send one request whose answer comes in parts, ``more`` telling whether another follows."""
+        self._must_be_idle(kind)
+        self.send(kind, header, body, allowance_s=allowance_s)
+        more = True
+        while more:
+            answer = self.receive()
+            more = answer.header.get("more") is True
+            yield answer
+
+    def hang_up(self) -> None:
+        """End the stream; whoever waits for an answer gets a ``ChannelError``. Any thread may call this."""
+        self._attachment.hang_up()
+
+    def close(self) -> None:
+        """End the stream and free the descriptor."""
+        self._attachment.close()
+
+    def _must_be_idle(self, kind: str) -> None:
+        if self._open:
+            raise ChannelError(f"A {kind} request came while {len(self._open)} others were open.")
+
+    def _frame(self, request: _Open) -> tuple[Mapping[str, Any], bytes]:
+        end = time.monotonic() + request.allowance_s
+        while True:
+            try:
+                frame = self._decoder.next_frame()
+            except FrameError as error:
+                raise ChannelError(f"The guest sent what is no frame: {error}.") from error
+            if frame is not None:
+                return frame
+            self._wait(end, request)
+
+    def _wait(self, end: float, request: _Open) -> None:
+        """Let the stream take and give what it can, until something arrived."""
+        if self._queue:
+            self._write_some()
+        wanted = select.POLLIN | select.POLLOUT if self._queue else select.POLLIN
+        self._poll.modify(self._socket, wanted)
+        left = end - time.monotonic()
+        events = self._poll.poll(max(0.0, left) * 1000)
+        if not events:
+            raise ChannelError(
+                f"The guest did not answer a {request.kind} request within {request.allowance_s:g} s."
+            )
+        if events[0][1] & ~select.POLLOUT:
+            self._read_some()
+        # A dribbling guest makes the poll succeed for ever, so the clock decides here as well.
+        if time.monotonic() > end:
+            raise ChannelError(
+                f"The guest's answer to a {request.kind} request took over {request.allowance_s:g} s."
+            )
+
+    def _read_some(self) -> None:
+        try:
+            count = self._socket.recv_into(self._buffer)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise ChannelError(f"The stream to the guest broke: {error.strerror}.") from error
+        if count == 0:
+            raise ChannelError("The stream to the guest ended.")
+        for stream, piece in self._demultiplexer.feed(self._buffer[:count]):
+            if stream == STDOUT:
+                self._decoder.feed(bytes(piece))
+            else:
+                self._errors += piece
+                del self._errors[:-_STDERR_BYTES]
+
+    def _write_some(self) -> None:
+        """Hand over queued bytes for as long as the stream takes them without waiting."""
+        try:
+            while self._queue:
+                sent = self._socket.send(self._queue[0])
+                self._queued -= sent
+                if sent == len(self._queue[0]):
+                    self._queue.popleft()
+                else:
+                    self._queue[0] = self._queue[0][sent:]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise ChannelError(f"The stream to the guest broke: {error.strerror}.") from error
+
+
+def _told(fault: object) -> str:
+    """The guest's words about its fault, on one bounded line."""
+    text = fault.get("message") if isinstance(fault, dict) else fault
+    return " ".join(str(text).split())[:500].rstrip(".") or "no reason given"

@@ -1,0 +1,132 @@
+"""Tells a broken sandbox from a failed step: one pure function over what Docker says about the container.
+
+A container whose guest lives is no fault, even where Docker reports ``OOMKilled``: the kernel ended a process
+of the workspace's, and the step that started it fails. A guest that is gone, frozen, or never came up is a
+fault, and no step of that sandbox has passed or failed since its last answer.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Cause", "Finding", "classify"]
+
+
+class Cause(StrEnum):
+    """What Docker's answer comes to."""
+
+    ALIVE = "alive"
+    MEMORY_HIT = "memory-hit"  # a process was ended by the memory limit, the guest was not
+    ENDED = "ended"
+    PAUSED = "paused"
+    NOT_STARTED = "not-started"
+    NO_PYTHON = "no-python"
+    OUT_OF_MEMORY = "out-of-memory"
+    KILLED = "killed"
+    CRASHED = "crashed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What happened to a container.
+
+    Attributes:
+        cause: see ``Cause``.
+        fault: whether the sandbox broke; otherwise whatever went wrong is the step's.
+        sentence: says it to a person, without a full stop.
+        exit_code: of the guest, where Docker tells one.
+        hint: the way out, where there is one.
+    """
+
+    cause: Cause
+    fault: bool
+    sentence: str
+    exit_code: int | None = None
+    hint: str | None = None
+
+
+_RAISE_MEMORY = "raise resources.memory in the policy, or lower what the workspace may hold"
+
+
+def classify(state: Mapping[str, Any] | None, history: Sequence[Mapping[str, Any]] = ()) -> Finding:
+    """Judge a container.
+
+    Args:
+        state: the ``State`` of its inspect document, ``None`` where the container is removed.
+        history: Docker's events about it, oldest first; they outlive the container.
+    """
+    if state is None:
+        return _removed(history)
+    if state.get("Paused"):
+        return Finding(
+            Cause.PAUSED,
+            fault=True,
+            sentence="the container is paused, which only somebody with access to Docker can do",
+            hint="`sandbox-runner clean` removes it",
+        )
+    if state.get("Running"):
+        if state.get("OOMKilled"):
+            return Finding(Cause.MEMORY_HIT, fault=False, sentence="a process inside hit the memory limit")
+        return Finding(Cause.ALIVE, fault=False, sentence="the guest is alive")
+    if state.get("Status") == "created":
+        return _not_started(int(state.get("ExitCode") or 0), str(state.get("Error") or ""))
+    return _ended(int(state.get("ExitCode") or 0), oom=bool(state.get("OOMKilled")))
+
+
+def _removed(history: Sequence[Mapping[str, Any]]) -> Finding:
+    """Docker removes a container as soon as it ends; its events still tell how."""
+    actions = [str(event.get("Action", "")) for event in history]
+    codes = [
+        event.get("Actor", {}).get("Attributes", {}).get("exitCode")
+        for event in history
+        if event.get("Action") == "die"
+    ]
+    if not codes or not str(codes[-1]).isdigit():
+        return Finding(Cause.GONE, fault=True, sentence="the container is gone and Docker does not know why")
+    if "kill" in actions:
+        return Finding(
+            Cause.KILLED,
+            fault=True,
+            sentence="the container was killed from outside",
+            exit_code=int(codes[-1]),
+        )
+    return _ended(int(codes[-1]), oom="oom" in actions)
+
+
+def _not_started(code: int, error: str) -> Finding:
+    if code in {126, 127}:
+        return Finding(
+            Cause.NO_PYTHON,
+            fault=True,
+            sentence="the image has no python3 on its PATH",
+            exit_code=code,
+            hint="a sandbox needs an image with Python 3.8 or newer",
+        )
+    told = " ".join(error.split())[:300]
+    return Finding(
+        Cause.NOT_STARTED, fault=True, sentence=told or "the container was never started", exit_code=code
+    )
+
+
+def _ended(code: int, *, oom: bool) -> Finding:
+    if code == 0:
+        return Finding(Cause.ENDED, fault=True, sentence="the guest ended before it was told to", exit_code=0)
+    if code in {126, 127}:
+        return _not_started(code, "")
+    if code == 128 + signal.SIGKILL:
+        if oom:
+            sentence = "the guest was killed because the memory limit was reached"
+            return Finding(
+                Cause.OUT_OF_MEMORY, fault=True, sentence=sentence, exit_code=code, hint=_RAISE_MEMORY
+            )
+        return Finding(Cause.KILLED, fault=True, sentence="the guest was killed from outside", exit_code=code)
+    if 128 < code < 128 + signal.NSIG:
+        name = signal.strsignal(code - 128) or "unknown"
+        sentence = f"the guest died of signal {code - 128} ({name})"
+        return Finding(Cause.CRASHED, fault=True, sentence=sentence, exit_code=code)
+    return Finding(Cause.CRASHED, fault=True, sentence=f"the guest ended with exit {code}", exit_code=code)

@@ -1,0 +1,105 @@
+"""One container from creation to its guest's first words: create, attach, start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from docker.types import Healthcheck
+
+from sandbox_runner.errors import ConfigurationError, DockerError, ImageError
+from sandbox_runner.guest.bundle import COMMAND
+from sandbox_runner.sandbox.classify import Cause, classify
+from sandbox_runner.sandbox.confinement import host_config
+from sandbox_runner.sandbox.engine import Attachment, Engine
+from sandbox_runner.sandbox.owner import owner_labels
+from sandbox_runner.sandbox.receipt import remove
+from sandbox_runner.sandbox.spec import SandboxSpec
+
+__all__ = ["Container", "launch"]
+
+_HOSTNAME = "sandbox"  # the same everywhere, because a test may print it
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A started container and its stream."""
+
+    id: str
+    attachment: Attachment
+
+
+def launch(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, uid: int) -> Container:
+    """Create a container, attach to it, start it. Nothing is left behind when that fails.
+
+    Args:
+        engine: the Engine.
+        spec: what is asked for.
+        image: id of the image.
+        runtime: a runtime that the Engine knows.
+        uid: the uid that the guest will wear.
+
+    Raises:
+        ImageError: the image has no Python.
+        DockerError: Docker refused or did not answer.
+    """
+    settings = _settings(engine, spec, image=image, runtime=runtime, uid=uid)
+    created = engine.call("create a container", engine.api.create_container_from_config, settings)
+    container = str(created["Id"])
+    attachment: Attachment | None = None
+    try:
+        attachment = engine.attach(container)
+        engine.call("start a container", engine.api.start, container)
+    except BaseException as error:
+        if attachment is not None:
+            attachment.close()
+        fault = _start_fault(engine, container, image, error)
+        remove(engine, container, (), patience_s=0.1)
+        raise fault from error
+    return Container(container, attachment)
+
+
+def _settings(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, uid: int) -> dict[str, Any]:
+    labels = {**spec.labels, **owner_labels(spec.run_id, lifetime_s=spec.deadlines.lifetime)}
+    host = host_config(spec.resources, runtime=runtime, uid=uid, labels=labels, bind=spec.bind)
+    host["Tmpfs"].update(_shadow_volumes(engine.image(image) or {}))
+    settings: dict[str, Any] = engine.api.create_container_config(
+        image,
+        [],
+        entrypoint=list(COMMAND),
+        # Without ``detach`` docker-py also sets StdinOnce: the stream's end is the end of the guest's stdin.
+        stdin_open=True,
+        detach=False,
+        tty=False,
+        network_disabled=True,
+        hostname=_HOSTNAME,
+        user="0:0",
+        working_dir="/",
+        labels=labels,
+        # An image's own check would run programs beside the guest.
+        healthcheck=Healthcheck(test="NONE"),
+    )
+    settings["HostConfig"] = host
+    return settings
+
+
+def _shadow_volumes(image: Mapping[str, Any]) -> dict[str, str]:
+    """A volume that an image declares would be writable, unlimited and on the host's disk."""
+    declared = (image.get("Config") or {}).get("Volumes") or {}
+    return dict.fromkeys(declared, "size=4096,nr_inodes=2,mode=0555,ro")
+
+
+def _start_fault(engine: Engine, container: str, image: str, error: BaseException) -> BaseException:
+    """The error that names the cause of a failed start."""
+    if not isinstance(error, DockerError):
+        return error
+    inspected = engine.container(container)
+    finding = classify((inspected or {}).get("State"))
+    if finding.cause is Cause.NO_PYTHON:
+        return ImageError(f"No sandbox can start from image {image}: {finding.sentence}.", hint=finding.hint)
+    if "unknown or invalid runtime" in str(error).lower():
+        return ConfigurationError(
+            str(error), hint="`sandbox-runner doctor` lists the runtimes that Docker knows"
+        )
+    return error

@@ -1,0 +1,274 @@
+"""A sandbox: one container, its guest, and the stream between; used once and then gone.
+
+The owner of a ``Sandbox`` holds the only connection to the guest. When that ends, by ``close`` or because the
+process died, the guest reads the end of its stdin and leaves, and Docker removes the container and its
+volume.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from sandbox_runner.errors import ChannelError, GuestError, SandboxError, SandboxRunnerError
+from sandbox_runner.guest.bundle import bundle
+from sandbox_runner.sandbox.channel import Answer, Channel
+from sandbox_runner.sandbox.classify import Cause, Finding, classify
+from sandbox_runner.sandbox.confinement import WORKSPACE, random_uid
+from sandbox_runner.sandbox.container import Container, launch
+from sandbox_runner.sandbox.engine import Engine
+from sandbox_runner.sandbox.images import Image, ensure_image
+from sandbox_runner.sandbox.receipt import CleanupReceipt, remove
+from sandbox_runner.sandbox.runtimes import RuntimeChoice
+from sandbox_runner.sandbox.spec import SandboxSpec
+
+__all__ = ["Sandbox"]
+
+_PUT_WINDOW = 4  # bodies of a tree on their way at once; each is about a mebibyte
+_SETTLE_S = 2.0  # how long Docker may take to notice that a guest is gone
+
+
+class Sandbox:
+    """A running sandbox. Use it as a context manager; one thread at a time.
+
+    Attributes:
+        spec: what was asked for.
+        image: the image it runs.
+        runtime: the runtime that was chosen, and why.
+        uid: the uid that belongs to this sandbox alone.
+        container_id: Docker's id of the container.
+        facts: what the guest told about itself: Python, tools, uid.
+        started_s: seconds from the request to the guest's first answer.
+
+    Every method that talks to the guest raises ``SandboxError`` when the sandbox broke: ``GuestError`` where
+    the guest died or reported a fault of its own, ``ChannelError`` where the stream carried nonsense or
+    stalled. After that the sandbox answers nothing but ``close``.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        spec: SandboxSpec,
+        *,
+        image: Image,
+        runtime: RuntimeChoice,
+        uid: int,
+        container: Container,
+    ) -> None:
+        self.spec = spec
+        self.image = image
+        self.runtime = runtime
+        self.uid = uid
+        self.container_id = container.id
+        self.facts: Mapping[str, Any] = {}
+        self.started_s = 0.0
+        self.channel = Channel(container.attachment)
+        self._engine = engine
+        self._began = time.time()
+        self._volumes: tuple[str, ...] = ()
+        self._fault: SandboxError | None = None
+        self._receipt: CleanupReceipt | None = None
+        self._closing = threading.Lock()
+
+    @classmethod
+    def start(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
+        """Start a sandbox and wait until its guest has answered.
+
+        Raises:
+            ImageError: no usable image.
+            ConfigurationError: limits that cannot work, or a runtime that Docker does not know.
+            SandboxError: anything else that kept it from starting; nothing is left behind.
+        """
+        began = time.monotonic()
+        spec = spec or SandboxSpec()
+        engine = engine or Engine.connect()
+        image = ensure_image(engine, spec.image)
+
+        def trial(runtime: str) -> None:
+            plain = SandboxSpec(image=spec.image, run_id=spec.run_id, deadlines=spec.deadlines)
+            cls._launch(engine, plain, image, RuntimeChoice(runtime, "start test")).close()
+
+        choice = engine.runtimes().choose(spec.runtime, image.id, trial, cache=spec.runtime_cache)
+        sandbox = cls._launch(engine, spec, image, choice)
+        sandbox.started_s = time.monotonic() - began
+        return sandbox
+
+    @classmethod
+    def _launch(cls, engine: Engine, spec: SandboxSpec, image: Image, choice: RuntimeChoice) -> Self:
+        uid = random_uid(engine.info().get("SecurityOptions") or ())
+        container = launch(engine, spec, image=image.id, runtime=choice.name, uid=uid)
+        sandbox = cls(engine, spec, image=image, runtime=choice, uid=uid, container=container)
+        try:
+            sandbox._boot()
+        except BaseException:
+            sandbox.close()
+            raise
+        return sandbox
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def tree_fault(self) -> type[SandboxRunnerError]:
+        """What it is when a tree from here does not hold together: the guest's fault."""
+        return GuestError
+
+    @property
+    def broken(self) -> bool:
+        """Whether a fault ended it."""
+        return self._fault is not None
+
+    def send(self, kind: str, header: Mapping[str, Any], body: bytes = b"", *, allowance_s: float) -> None:
+        """Queue one request without waiting for its answer; see ``Channel.send``."""
+        with self._explained():
+            self.channel.send(kind, header, body, allowance_s=allowance_s)
+
+    def receive(self) -> Answer:
+        """Wait for the answer to the oldest open request."""
+        with self._explained():
+            return self.channel.receive()
+
+    def request(
+        self,
+        kind: str,
+        header: Mapping[str, Any] | None = None,
+        body: bytes = b"",
+        *,
+        allowance_s: float | None = None,
+    ) -> Answer:
+        """Send one request and wait for its answer."""
+        allowed = self.spec.deadlines.transfer if allowance_s is None else allowance_s
+        with self._explained():
+            return self.channel.request(kind, header or {}, body, allowance_s=allowed)
+
+    def scan(self, options: Mapping[str, int]) -> Iterator[bytes]:
+        """The bodies of the answers to one scan of the workspace; hostile until checked."""
+        return self._parts("scan", {**options, "lift": True})
+
+    def fetch(self, wants: bytes) -> Iterator[bytes]:
+        """The bodies of the answers to one request for contents; hostile until checked."""
+        return self._parts("fetch", {"lift": True}, wants)
+
+    def put(self, bodies: Iterable[bytes]) -> Iterator[bytes]:
+        """Fill the workspace: send bodies of put records, yield the answer to each, some bodies ahead."""
+        allowance = self.spec.deadlines.transfer
+        open_requests: deque[None] = deque()
+        try:
+            for body in bodies:
+                self.send("put", {}, body, allowance_s=allowance)
+                open_requests.append(None)
+                if len(open_requests) >= _PUT_WINDOW:
+                    open_requests.popleft()
+                    yield self.receive().body
+            while open_requests:
+                open_requests.popleft()
+                yield self.receive().body
+        finally:
+            # Whoever stops at a refusal leaves answers behind; the next request must not meet them.
+            for _ in open_requests if self._fault is None else ():
+                self.receive()
+
+    def ledger(self) -> Answer:
+        """The run's ledger and bottles, as the guest kept them."""
+        return self.request("ledger")
+
+    def bundles(self) -> Iterator[Answer]:
+        """What was pushed into quarantine: per repository ``bundle`` in the header, git's bundle as body."""
+        with self._explained():
+            for answer in self.channel.stream("bundles", {}, allowance_s=self.spec.deadlines.transfer):
+                if answer.header.get("more") is True:
+                    yield answer
+
+    def quiesce(self) -> Answer:
+        """End every process that the trail left behind, so that nothing writes any more."""
+        return self.request("quiesce")
+
+    def abort(self) -> None:
+        """Make the thread that waits for this sandbox stop at once; any thread may call this."""
+        self.channel.hang_up()
+
+    def close(self) -> CleanupReceipt:
+        """End the sandbox and see its container and volume off. Does not raise; may be called again."""
+        with self._closing:
+            if self._receipt is None:
+                # While its stream is open and unread, Docker answers nothing about a container: close it
+                # first.
+                self.channel.close()
+                patience = self.spec.deadlines.stop if self._fault is None else 0.5
+                self._receipt = remove(self._engine, self.container_id, self._volumes, patience_s=patience)
+            return self._receipt
+
+    def _boot(self) -> None:
+        allowance = self.spec.deadlines.start
+        with self._explained():
+            self.channel.write(bundle())
+            config = {"workspace": WORKSPACE, **self.spec.guest, "run_id": self.spec.run_id, "uid": self.uid}
+            self.channel.send("setup", {"config": config}, allowance_s=allowance)
+            self.channel.flush()
+            # The guest boots meanwhile.
+            self._volumes = self._inspect_volumes()
+            facts = self.channel.receive().header.get("facts")
+            if not isinstance(facts, dict):
+                raise ChannelError("The guest's first answer holds no facts.")
+            self.facts = facts
+
+    def _inspect_volumes(self) -> tuple[str, ...]:
+        inspected = self._engine.container(self.container_id) or {}
+        mounts = inspected.get("Mounts") or ()
+        return tuple(mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name"))
+
+    def _parts(self, kind: str, header: Mapping[str, Any], body: bytes = b"") -> Iterator[bytes]:
+        deadlines = self.spec.deadlines
+        end = time.monotonic() + deadlines.transfer_total
+        with self._explained():
+            for answer in self.channel.stream(kind, header, body, allowance_s=deadlines.transfer):
+                if time.monotonic() > end:
+                    raise ChannelError(
+                        f"The guest did not end its {kind} within {deadlines.transfer_total:g} s."
+                    )
+                yield answer.body
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn whatever breaks into one remembered error that says why."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            yield
+        except SandboxError as error:
+            self._fault = self._explain(error)
+            if self._fault is error:
+                raise
+            raise self._fault from error
+
+    def _explain(self, error: SandboxError) -> SandboxError:
+        """Ask Docker what became of the container; its answer says more than a stream that ended."""
+        if not isinstance(error, ChannelError):
+            return error
+        words = self.channel.last_words
+        self.channel.close()
+        finding = self._finding()
+        if not finding.fault:
+            return error
+        told = f"; its last words: {words.splitlines()[-1][:300]}" if words else ""
+        return GuestError(f"The sandbox broke: {finding.sentence}{told}.", hint=finding.hint)
+
+    def _finding(self) -> Finding:
+        end = time.monotonic() + _SETTLE_S
+        while True:
+            state = (self._engine.container(self.container_id) or {}).get("State")
+            history = () if state else self._engine.history(self.container_id, since=self._began - 1)
+            finding = classify(state, history)
+            if finding.cause not in {Cause.ALIVE, Cause.MEMORY_HIT, Cause.GONE} or time.monotonic() > end:
+                return finding
+            time.sleep(0.02)

@@ -1,0 +1,177 @@
+"""The world inside a container: calls go to the guest in order, several on their way at once.
+
+The guest performs strictly one call after the other, so a window only hides the way there and back. What a
+call may take is the guest's to enforce; the host waits a margin longer and then calls the sandbox broken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sandbox_runner.errors import ChannelError
+from sandbox_runner.guest.wire import BODY_LIMIT
+from sandbox_runner.sandbox.channel import Answer
+from sandbox_runner.sandbox.engine import Engine
+from sandbox_runner.sandbox.fill import fill
+from sandbox_runner.sandbox.sandbox import Sandbox
+from sandbox_runner.sandbox.spec import SandboxSpec
+from sandbox_runner.world import Call, CallStream, Outcome, Status, World
+
+__all__ = ["ContainerWorld"]
+
+DEFAULT_WINDOW = 32
+_INLINE_BYTES = 4_096  # longer texts travel as raw bytes, not as JSON
+_UNSENT_BYTES = 4 << 20  # a stream that takes no more of this keeps the window from growing
+_TEXT_LIMIT = 1 << 16
+_STATUSES = frozenset(Status)
+_GUEST_CALL_S, _GUEST_TEST_S = 300.0, 120.0  # what the guest allows itself where its configuration is silent
+
+
+class ContainerWorld(World):
+    """A ``World`` whose fourteen methods happen in a sandbox.
+
+    ``perform_all`` keeps up to ``window`` calls on their way. A consumer that stops early leaves performed
+    what was on its way; ``None`` in the stream of calls prevents that where it matters.
+    """
+
+    def __init__(self, sandbox: Sandbox, *, window: int = DEFAULT_WINDOW) -> None:
+        if window < 1:
+            raise ValueError("a window holds at least one call")
+        self.sandbox = sandbox
+        self._window = window
+        self._batch = 0
+
+    @classmethod
+    def start(
+        cls,
+        workspace: str | Path | None = None,
+        *,
+        spec: SandboxSpec | None = None,
+        engine: Engine | None = None,
+        window: int = DEFAULT_WINDOW,
+    ) -> Self:
+        """Start a sandbox, copy a directory into it, and give its world. Use it as a context manager.
+
+        Args:
+            workspace: a directory to copy in, never written; ``None`` starts empty.
+            spec: what the sandbox is to be; by default the default image with the default limits.
+            engine: the Docker Engine; by default the one of the environment.
+            window: how many calls may be on their way at once.
+
+        Raises:
+            WorkspaceError: the directory is missing, unreadable or over its limits.
+            SandboxError: no sandbox could be started.
+        """
+        sandbox = Sandbox.start(spec, engine=engine)
+        try:
+            if workspace is not None:
+                fill(sandbox, Path(workspace))
+        except BaseException:
+            sandbox.close()
+            raise
+        return cls(sandbox, window=window)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.sandbox.close()
+
+    def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
+        """Perform calls in order; see ``World.perform_all``."""
+        self._batch += 1
+        flight: deque[Call] = deque()
+        try:
+            for call in calls:
+                room = self._window - 1 if call is not None else 0
+                request = None if call is None else self._request(call, stop=stop_on_failure)
+                if isinstance(request, Outcome):
+                    room = 0
+                while len(flight) > room or (flight and self.sandbox.channel.unsent > _UNSENT_BYTES):
+                    outcome = self._outcome(flight)
+                    yield outcome
+                    if stop_on_failure and outcome.status.stops:
+                        return
+                if isinstance(request, Outcome):
+                    yield request
+                    if stop_on_failure and request.status.stops:
+                        return
+                elif request is not None and call is not None:
+                    header, body = request
+                    self.sandbox.send("call", header, body, allowance_s=self.allowance_s(call.method))
+                    flight.append(call)
+            while flight:
+                outcome = self._outcome(flight)
+                yield outcome
+                if stop_on_failure and outcome.status.stops:
+                    return
+        finally:
+            self._abandon(flight)
+
+    def allowance_s(self, method: str) -> float:
+        """How long the host waits for a call of this method: the guest's own limit and a margin."""
+        guest = self.sandbox.spec.guest
+        allowed = max(
+            float(guest.get("limits", {}).get("call_s", _GUEST_CALL_S)),
+            float(guest.get("tests", {}).get("timeout_s", _GUEST_TEST_S)) if method == "test_run" else 0.0,
+        )
+        return allowed + self.sandbox.spec.deadlines.margin
+
+    def _request(self, call: Call, *, stop: bool) -> tuple[dict[str, Any], bytes] | Outcome:
+        """A call as header and body; or its outcome at once, where it cannot travel."""
+        header: dict[str, Any] = {"method": call.method, "batch": self._batch, "stop": stop}
+        arguments: dict[str, str | int | float] = {}
+        blobs: dict[str, int] = {}
+        parts: list[bytes] = []
+        for name, value in call.arguments.items():
+            if isinstance(value, str):
+                try:
+                    encoded = value.encode()
+                except UnicodeEncodeError:
+                    return _failed(call, f"{name} is not Unicode text")
+                if len(encoded) > _INLINE_BYTES:
+                    blobs[name] = len(encoded)
+                    parts.append(encoded)
+                    continue
+            arguments[name] = value
+        body = b"".join(parts)
+        if len(body) > BODY_LIMIT:
+            return _failed(call, f"over {BODY_LIMIT >> 20} MiB of text in one call")
+        header["args"] = arguments
+        if blobs:
+            header["blobs"] = blobs
+        return header, body
+
+    def _outcome(self, flight: deque[Call]) -> Outcome:
+        """The outcome of the oldest call on its way."""
+        answer = self.sandbox.receive()
+        call = flight.popleft()
+        return _judged(answer, call)
+
+    def _abandon(self, flight: deque[Call]) -> None:
+        """Take the answers nobody waits for, so that the next request does not meet them."""
+        while flight and not self.sandbox.broken:
+            self.sandbox.receive()
+            flight.popleft()
+
+
+def _judged(answer: Answer, call: Call) -> Outcome:
+    """Check what the guest says about a call; a guest that says nonsense is broken, not a failed step."""
+    status, text, details, spent = (answer.header.get(key) for key in ("status", "text", "details", "ns"))
+    if type(status) is not str or status not in _STATUSES or type(text) is not str:
+        raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
+    if type(details) is not dict or type(spent) is not int:
+        raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
+    if len(text) > _TEXT_LIMIT or spent < 0 or answer.body:
+        raise ChannelError(f"The guest's answer to {call.method} is beyond its limits.")
+    return Outcome(Status(status), text, details, spent)
+
+
+def _failed(call: Call, reason: str) -> Outcome:
+    return Outcome(Status.FAILED, f"{call.method}: ERROR {reason}")

@@ -1,23 +1,37 @@
 """The bytecode: one table of operations, two versions of bytes, and everything derived from them."""
 
+from sandbox_runner.trail.chain import ChainLink, verify_chain
 from sandbox_runner.trail.codec import TrailDecoder, TrailEncoder
 from sandbox_runner.trail.compiler import TrailCompiler, compile_worklog
-from sandbox_runner.trail.conversion import convert
+from sandbox_runner.trail.concatenation import concatenate
+from sandbox_runner.trail.conversion import Format, convert
 from sandbox_runner.trail.findings import Finding, Severity
 from sandbox_runner.trail.hashes import file_digest, str_hash_to_u16_pair, str_to_hash, u16_pair_to_hex
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
+from sandbox_runner.trail.operands import (
+    OPCODE_ARG_TYPES,
+    OPCODE_OPERAND_COUNT,
+    operand_names,
+    resolve_operands,
+)
 from sandbox_runner.trail.operations import METHODS, OPERATIONS, TrailOpcodes
+from sandbox_runner.trail.printer import TrailPrinter, hex_dump
 from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.resolved import ResolvedStep
 from sandbox_runner.trail.step import TrailStep
-from sandbox_runner.trail.trail import Trail, load
+from sandbox_runner.trail.trail import Trail, examine, load
+from sandbox_runner.trail.verifier import TrailVerifier
 from sandbox_runner.trail.worklog import iter_worklog, read_worklog
 
 __all__ = [
     "DEFAULT_LIMITS",
-    "Finding",
     "METHODS",
+    "OPCODE_ARG_TYPES",
+    "OPCODE_OPERAND_COUNT",
     "OPERATIONS",
+    "ChainLink",
+    "Finding",
+    "Format",
     "ResolvedStep",
     "Severity",
     "Trail",
@@ -26,15 +40,23 @@ __all__ = [
     "TrailEncoder",
     "TrailLimits",
     "TrailOpcodes",
+    "TrailPrinter",
     "TrailProgram",
     "TrailStep",
+    "TrailVerifier",
     "compile_worklog",
+    "concatenate",
     "convert",
+    "examine",
     "file_digest",
+    "hex_dump",
     "iter_worklog",
     "load",
+    "operand_names",
     "read_worklog",
+    "resolve_operands",
     "str_hash_to_u16_pair",
     "str_to_hash",
     "u16_pair_to_hex",
+    "verify_chain",
 ]

@@ -15,14 +15,14 @@ from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.resolved import Argument, ResolvedStep
 from sandbox_runner.trail.step import TrailStep, encode_steps
 
-__all__ = ["TrailDecoder", "TrailEncoder", "status_word"]
+__all__ = ["STATUS_WORDS", "TrailDecoder", "TrailEncoder", "status_word"]
 
-_STATUS_WORDS = ("success", "error", "partial", "cancelled")
+STATUS_WORDS = ("success", "error", "partial", "cancelled")
 
 
 def status_word(status: int) -> str:
     """What an end step's status means."""
-    return _STATUS_WORDS[status] if 0 <= status < len(_STATUS_WORDS) else "unknown"
+    return STATUS_WORDS[status] if 0 <= status < len(STATUS_WORDS) else "unknown"
 
 
 class TrailEncoder:

@@ -1,6 +1,7 @@
 r"""Version 2 bytes: long strings, no collisions, one byte string for one program.
 
-All integers are unsigned and little-endian unless said otherwise. There is no padding and nothing is optional.
+All integers are unsigned and little-endian unless said otherwise. There is no padding and nothing is
+optional.
 
     trail     := head string{S} step{N}               and not one byte more
 
@@ -21,15 +22,19 @@ All integers are unsigned and little-endian unless said otherwise. There is no p
 
 Rules; a trail that breaks one is malformed:
 
-1. Strings stand in strictly ascending order of their digests (compared as bytes), so none stands twice and the
+1. Strings stand in strictly ascending order of their digests (compared as bytes), so none stands twice and
+the
    index of a text follows from the set of texts. A digest is the SHA-256 of its text; a text is valid UTF-8
    of at most 16 MiB. Strings that nothing refers to are allowed and kept.
 2. Every index is below S. In TRAIL_BEGIN, FFFFFFFF as an agent or trail id says that there is none.
-3. The id hash is the first four bytes of the SHA-256 of the trail id's text. Where there is no trail id, it is
+3. The id hash is the first four bytes of the SHA-256 of the trail id's text. Where there is no trail id, it
+is
    00 00 00 00, or the hash of an id whose text is not known (a trail that came from version 1).
-4. The time is in whole seconds since 1970, at most 2^53 - 1 (every number of a trail is exact in JSON, RFC 8259
+4. The time is in whole seconds since 1970, at most 2^53 - 1 (every number of a trail is exact in JSON, RFC
+8259
    section 6); 0 says that no time is known.
-5. An opcode is one of the table; B0 is none. S and N are at most 1,000,000 each and the trail 256 MiB at most.
+5. An opcode is one of the table; B0 is none. S and N are at most 1,000,000 each and the trail 256 MiB at
+most.
 
 The order of steps (one TRAIL_BEGIN first, one TRAIL_END last) is the same rule as in version 1 and a matter of
 verification, not of structure. TRAIL_END's total is N and is not stored again. As every field has one value for a

@@ -21,8 +21,8 @@ __all__ = ["TrailCompiler", "compile_worklog"]
 def compile_worklog(
     entries: Iterable[object],
     *,
-    format: Format = "auto",
-    limits: TrailLimits = DEFAULT_LIMITS,  # noqa: A002  # the flag's name
+    format: Format = "auto",  # noqa: A002  # the word of the command line
+    limits: TrailLimits = DEFAULT_LIMITS,
 ) -> bytes:
     """The bytes of a worklog: a trail that ``load`` accepts.
 
@@ -30,7 +30,8 @@ def compile_worklog(
     ``entries.SCHEMAS``.
 
     Raises:
-        TrailCompileError: an entry cannot be compiled or does not fit the version that was asked for, TRAIL_BEGIN is
+        TrailCompileError: an entry cannot be compiled or does not fit the version that was asked for,
+        TRAIL_BEGIN is
             not first, or TRAIL_END is not last and alone.
     """
     draft = _draft(entries, limits)

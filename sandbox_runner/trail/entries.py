@@ -11,7 +11,8 @@ from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
 __all__ = ["ANNOTATIONS", "SCHEMAS", "Key", "Want"]
 
 ANNOTATIONS = frozenset({"op", "desc", "note", "ts", "timestamp"})
-"""Keys that any entry may have; beside ``op`` (and the begin step's time) they say something to people only."""
+"""Keys that any entry may have; beside ``op`` (and the begin step's time) they say something to people
+only."""
 
 
 class Want(StrEnum):
@@ -34,12 +35,10 @@ class Key:
     """One argument of an entry.
 
     Attributes:
-        names: the key, then its aliases; the first that is present counts.
-        operand: the argument's name in the operation table.
-        want: what its value must be.
-        low, high: the range of a number.
-        default: value where no name is present; ``None`` means that one must be.
-        refused: names of content hashes. The reference took the hash itself for content; they are ignored beside
+        names: the key, then its aliases; the first that is present counts. operand: the argument's name in
+        the operation table. want: what its value must be. low, high: the range of a number. default: value
+        where no name is present; ``None`` means that one must be. refused: names of content hashes. The
+        reference took the hash itself for content; they are ignored beside
             the content and an error in its place.
     """
 

@@ -14,15 +14,11 @@ class TrailLimits:
     """Ceilings for input from strangers; an error names the field that stopped it.
 
     Attributes:
-        trail_bytes: size of a trail, bytes.
-        steps: steps in a trail, begin and end included.
-        strings: entries in a string table.
-        string_bytes: UTF-8 bytes of one string (version 1 cannot hold more than 255 in any case).
-        program_steps: steps of a ``TrailProgram``, whose steps are separate mutable objects of some 300 bytes.
-        program_slots: 16-bit operands of a ``TrailProgram`` in total.
-        worklog_bytes: size of a worklog, bytes.
-        entries: entries in a worklog.
-        entry_bytes: size of one worklog entry, bytes of JSON.
+        trail_bytes: size of a trail, bytes. steps: steps in a trail, begin and end included. strings: entries
+        in a string table. string_bytes: UTF-8 bytes of one string (version 1 cannot hold more than 255 in any
+        case). program_steps: steps of a ``TrailProgram``, whose steps are separate mutable objects of some
+        300 bytes. program_slots: 16-bit operands of a ``TrailProgram`` in total. worklog_bytes: size of a
+        worklog, bytes. entries: entries in a worklog. entry_bytes: size of one worklog entry, bytes of JSON.
     """
 
     trail_bytes: int = 256 * _MIB

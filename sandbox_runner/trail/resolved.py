@@ -23,8 +23,8 @@ class ResolvedStep:
         opcode: the operation.
         arguments: by name and in the order of the operation table. TRAIL_BEGIN has ``agent_id``, ``trail_id``
             (empty when the trail has none or its text is not in the table), ``trail_id_hash`` (8 hexadecimal
-            digits), ``timestamp`` (seconds since 1970) and, where known, ``agent``; TRAIL_END has ``status`` and
-            ``total_steps``.
+            digits), ``timestamp`` (seconds since 1970) and, where known, ``agent``; TRAIL_END has ``status``
+            and ``total_steps``.
     """
 
     index: int

@@ -2,7 +2,8 @@
 
 A trail may be replayed if and only if
 
-* its first step is TRAIL_BEGIN, its last is TRAIL_END, and no other step is TRAIL_END (a second TRAIL_BEGIN is a
+* its first step is TRAIL_BEGIN, its last is TRAIL_END, and no other step is TRAIL_END (a second TRAIL_BEGIN
+is a
   mark without effect);
 * TRAIL_END counts every step;
 * every step has exactly the operands of its operation;
@@ -19,8 +20,8 @@ from sandbox_runner.trail.codec_v1 import SHAPES, Layout, wire_hex
 from sandbox_runner.trail.findings import Finding, Severity
 from sandbox_runner.trail.hashes import NO_ID
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
-from sandbox_runner.trail.shapes import FRAME
 from sandbox_runner.trail.resolved import Argument, ResolvedStep
+from sandbox_runner.trail.shapes import FRAME
 
 __all__ = ["StepReader", "inspect", "operand_count_finding", "unreferenced"]
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 
-from sandbox_runner.errors import TrailVerificationError
-from sandbox_runner.trail.codec import TrailDecoder
-from sandbox_runner.trail.codec_v1 import scan
-from sandbox_runner.trail.codec_v2 import MAGIC, read_step_v2, scan_v2
-from sandbox_runner.trail.findings import MAX_FINDINGS, Finding
+from sandbox_runner.errors import TrailDecodeError, TrailVerificationError
+from sandbox_runner.trail.codec import STATUS_WORDS, TrailDecoder
+from sandbox_runner.trail.codec_v1 import Layout, scan
+from sandbox_runner.trail.codec_v2 import MAGIC, LayoutV2, read_step_v2, scan_v2
+from sandbox_runner.trail.findings import MAX_FINDINGS, Finding, Severity
 from sandbox_runner.trail.hashes import NO_ID, file_digest
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
+from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.resolved import Steps, Strings
 from sandbox_runner.trail.strict_v1 import StepReader, frame_findings, inspect
 
-__all__ = ["Trail", "load"]
+__all__ = ["Trail", "examine", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,26 +81,8 @@ def load(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Trail:
         TrailDecodeError: the bytes are malformed; ``offset`` says where.
         TrailVerificationError: they are well formed and must not be replayed; ``findings`` says why, in full.
     """
-    data = bytes(data)
-    return _load_v2(data, limits) if data[:1] == MAGIC[:1] else _load_v1(data, limits)
-
-
-def _load_v1(data: bytes, limits: TrailLimits) -> Trail:
-    layout = scan(data, limits)
-    _refuse([finding for finding, _ in zip(inspect(layout), range(MAX_FINDINGS), strict=False)])
-    steps = Steps(len(layout.offsets), StepReader(layout))
-    return _trail(1, data, steps, Strings(len(layout.starts), layout.text))
-
-
-def _load_v2(data: bytes, limits: TrailLimits) -> Trail:
-    layout = scan_v2(data, limits)
-    opcodes = bytes(map(layout.opcode, range(len(layout.offsets))))
-    _refuse([finding for finding, _ in zip(frame_findings(opcodes), range(MAX_FINDINGS), strict=False)])
-    steps = Steps(len(layout.offsets), lambda index: read_step_v2(layout, index))
-    return _trail(2, data, steps, Strings(len(layout.starts), layout.text))
-
-
-def _refuse(findings: list[Finding]) -> None:
+    layout = _scan(bytes(data), limits)
+    findings = tuple(islice(_faults(layout), MAX_FINDINGS))
     if findings:
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
         raise TrailVerificationError(
@@ -105,19 +90,66 @@ def _refuse(findings: list[Finding]) -> None:
             findings=findings,
             hint="`sandbox-runner trail verify` lists every finding",
         )
+    return _trail(layout)
 
 
-def _trail(version: int, data: bytes, steps: Steps, strings: Strings) -> Trail:
+def examine(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Iterator[Finding]:
+    """Everything there is to say about some bytes; ``load`` accepts them if and only if nothing is an error."""
+    try:
+        layout = _scan(bytes(data), limits)
+    except TrailDecodeError as error:
+        yield Finding(Severity.ERROR, "malformed", f"Bytecode decode error: {error}")
+        return
+    sound = True
+    for finding in _faults(layout):
+        sound = False
+        yield finding
+    if sound:
+        yield from _remarks(_trail(layout))
+
+
+def _scan(data: bytes, limits: TrailLimits) -> Layout | LayoutV2:
+    return scan_v2(data, limits) if data[:1] == MAGIC[:1] else scan(data, limits)
+
+
+def _faults(layout: Layout | LayoutV2) -> Iterator[Finding]:
+    if isinstance(layout, Layout):
+        return inspect(layout)
+    return frame_findings(bytes(map(layout.opcode, range(len(layout.offsets)))))
+
+
+def _remarks(trail: Trail) -> Iterator[Finding]:
+    """What is unusual about a trail that may be replayed."""
+    if trail.trail_id is None and trail.trail_id_hash != NO_ID:
+        yield Finding(
+            Severity.WARNING, "unknown-id", f"the text of the trail id {trail.trail_id_hash} is not there", 0
+        )
+    if trail.status >= len(STATUS_WORDS):
+        yield Finding(
+            Severity.INFO, "unknown-status", f"status {trail.status} has no meaning", len(trail.steps) - 1
+        )
+    for step in trail.steps[1:]:
+        if step.opcode is TrailOpcodes.TRAIL_BEGIN:
+            yield Finding(
+                Severity.INFO,
+                "second-begin",
+                "TRAIL_BEGIN inside the trail is a mark without effect",
+                step.index,
+            )
+
+
+def _trail(layout: Layout | LayoutV2) -> Trail:
+    read = StepReader(layout) if isinstance(layout, Layout) else partial(read_step_v2, layout)
+    steps = Steps(len(layout.offsets), read)
     begin, end = steps[0].arguments, steps[-1].arguments
-    trail_id, id_hash = str(begin["trail_id"]), str(begin["trail_id_hash"])
     agent = begin.get("agent")
     return Trail(
-        version=version,
-        data=data,
+        version=1 if isinstance(layout, Layout) else 2,
+        data=layout.data,
         steps=steps,
-        strings=strings,
-        trail_id=trail_id if trail_id and id_hash != NO_ID else None,
-        trail_id_hash=id_hash,
+        strings=Strings(len(layout.starts), layout.text),
+        trail_id=str(begin["trail_id"]) or None,
+        trail_id_hash=str(begin["trail_id_hash"]),
         agent=None if agent is None else str(agent),
         agent_id=int(begin["agent_id"]),
         timestamp=int(begin["timestamp"]),

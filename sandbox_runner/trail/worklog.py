@@ -137,8 +137,8 @@ class _Reader:
     def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entry = dict(pairs)
         if len(entry) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            keys = [key for key, _ in pairs]
+            twice = next(key for position, key in enumerate(keys) if key in keys[:position])
             _refuse(f"entry {self._index} has the key {twice[:64]!r} twice", self._index, twice)
         for key, value in pairs:
             for text in (key, value):

@@ -16,9 +16,11 @@ from typing import Any, Self
 
 from sandbox_runner.errors import StoreError
 from sandbox_runner.record import layout
+from sandbox_runner.record.attestation import attest, attested_files
 from sandbox_runner.record.chain import ChainOrigin
 from sandbox_runner.record.documents import Artifact, InDoubt, RunInfo, RunResult, RunState
 from sandbox_runner.record.files import sha256_of, store_errors, sync_directory, write_new
+from sandbox_runner.record.keys import SigningKey
 from sandbox_runner.record.logs import Log
 from sandbox_runner.record.recorder import Recorder
 
@@ -153,11 +155,14 @@ class RunDirectory:
         self._artifacts[path] = Artifact(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
         return self._artifacts[path]
 
-    def seal(self, *, meta_trail: bytes | None = None, **outcome: Any) -> RunResult:
+    def seal(
+        self, *, meta_trail: bytes | None = None, signer: SigningKey | None = None, **outcome: Any
+    ) -> RunResult:
         """Close the record for good.
 
         Args:
             meta_trail: the proof of replay; None when nothing was replayed.
+            signer: signs the attestation; without one it binds the files together but proves no origin.
             outcome: the fields of ``RunResult`` that the runner knows; the log's head, length and digest, the
                 calls in doubt, the artifacts and ``finished_at`` are filled in here.
 
@@ -184,6 +189,8 @@ class RunDirectory:
         if meta_trail is not None:
             write_new(self.path / layout.META_TRAIL, meta_trail, durable=True)
         write_new(self.path / layout.RESULT, result.render(), durable=True)
+        envelope = attest(info, result, attested_files(self.path, info, result), signer)
+        write_new(self.path / layout.ATTESTATION, envelope.render(), durable=True)
         with store_errors(self.path):
             (self.path / layout.DISPATCHED).unlink()
         write_new(self.path / layout.RUN, info.render(), durable=True)

@@ -6,11 +6,15 @@ import json
 import re
 from typing import Any
 
-__all__ = ["ascii_form", "compact"]
+__all__ = ["ascii_form", "compact", "visible"]
 
 _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False
 ).encode
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    code: f"\\u{code:04x}"
+    for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+}
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 
 
@@ -31,6 +35,11 @@ def compact(value: Any) -> bytes:
         ValueError: the value is none that JSON can hold (NaN, infinity).
     """
     return _encode(value).replace("\x7f", "\\u007f").encode()
+
+
+def visible(text: str) -> str:
+    """The text with control, line-separating and direction-changing characters as escapes, surrogates too."""
+    return text.translate(_CONTROL).encode("utf-8", "backslashreplace").decode()
 
 
 def _escape(match: re.Match[str]) -> str:

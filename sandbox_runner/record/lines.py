@@ -12,12 +12,13 @@ from typing import Any, Final
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import fields, layout
 from sandbox_runner.record.chain import link
-from sandbox_runner.record.encoding import ascii_form, compact
+from sandbox_runner.record.encoding import ascii_form
 from sandbox_runner.record.files import open_bounded
+from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world.call import Status
 from sandbox_runner.world.canonical import canonical_json
 
-__all__ = ["CallLine", "parse_line", "read_lines"]
+__all__ = ["CallLine", "parse_line", "read_lines", "subject_of", "text_of"]
 
 _STATUSES: Final = frozenset(status.value for status in Status)
 _LINE_KEYS: Final = frozenset({fields.DIGEST, fields.FACT, fields.META})
@@ -70,8 +71,8 @@ def parse_line(raw: bytes, number: int) -> CallLine:
     """Read one line, newline excluded; ``number`` counts from 0 and is only for the message.
 
     Raises:
-        VerificationError: the line is not, byte for byte, what the recorder writes for its content, its
-            digest is not that of its fact, or a field has the wrong type.
+        VerificationError: a field is missing, unknown or of the wrong type, the fact is not in the form in
+            which the recorder writes it, or the digest is not that of the fact.
     """
     where = f"{layout.CALLS} line {number + 1}"
     try:
@@ -85,14 +86,25 @@ def parse_line(raw: bytes, number: int) -> CallLine:
         raise VerificationError(f"{where} has not the fields of a call")
     try:
         data = canonical_json(fact)
-        written = b'{"digest":%b,"fact":%b,"meta":%b}' % (compact(digest), ascii_form(data), compact(meta))
+        written = b'{"digest":"%b","fact":%b,"meta":{' % (digest.encode(), ascii_form(data))
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{where} holds a value that is never written: {error}") from error
-    if written != raw:
+    if not raw.startswith(written):
         raise VerificationError(f"{where} is not in the form in which it was written")
     if link(data) != digest:
         raise VerificationError(f"{where} was changed: its digest is not that of its fact")
     return CallLine(fact, meta, digest)
+
+
+def subject_of(line: CallLine) -> str:
+    """The argument that tells one call from the next: a path, a commit's message, a target."""
+    arguments = line.fact[fields.ARGUMENTS]
+    operation = METHODS.get(line.fact[fields.METHOD])
+    names = [operand.name for operand in operation.operands if operand.name != "repo"] if operation else []
+    for name in (*names, *arguments):
+        if name in arguments:
+            return text_of(arguments[name])
+    return ""
 
 
 def read_lines(path: Path, *, torn_end: bool = False) -> Iterator[bytes]:

@@ -17,18 +17,15 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from sandbox_runner.record import fields
+from sandbox_runner.record.encoding import visible
 
-__all__ = ["Event", "Log", "build_log", "escape_controls", "people_log", "quiet_log", "redact", "visible"]
+__all__ = ["Event", "Log", "build_log", "escape_controls", "people_log", "quiet_log", "redact"]
 
 Log = FilteringBoundLogger
 """A bound structlog logger: ``log.bind(run=..., tenant=...).info("event", key=value)``."""
 
 Event = MutableMapping[str, Any]
 _REDACTED = "[redacted]"
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    code: f"\\u{code:04x}"
-    for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
-}
 
 
 def people_log(
@@ -87,11 +84,6 @@ def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
         if isinstance(value, str) and not (value.isascii() and value.isprintable()):
             event[name] = visible(value)
     return event
-
-
-def visible(text: str) -> str:
-    """The text with control, line-separating and direction-changing characters as escapes, surrogates too."""
-    return text.translate(_CONTROL).encode("utf-8", "backslashreplace").decode()
 
 
 def _drop(_logger: Any, _method: str, _event: Event) -> Event:

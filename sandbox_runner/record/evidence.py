@@ -1,0 +1,141 @@
+"""The walk along a log at the heart of verification: one pass, compared at once with trail and events."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sandbox_runner.errors import VerificationError
+from sandbox_runner.record import fields, layout
+from sandbox_runner.record.chain import ChainOrigin
+from sandbox_runner.record.documents import RunStatus
+from sandbox_runner.record.facts import argument_facts, cut_details, detail_facts, shorten
+from sandbox_runner.record.lines import CallLine, parse_line, read_lines
+from sandbox_runner.record.run_record import RunRecord
+from sandbox_runner.replay import TrailEvent
+from sandbox_runner.trail import Trail
+from sandbox_runner.trail.operations import METHODS
+from sandbox_runner.world import Status, call_for
+
+__all__ = ["ACTIONS", "LogWalk", "walk_log"]
+
+ACTIONS: Final = frozenset(operation.opcode for operation in METHODS.values())
+_CUT: Final = frozenset({"<cut>"})
+
+
+@dataclass(slots=True)
+class LogWalk:
+    """What one pass over ``calls.jsonl`` came to; each ``..._fault`` is the first thing wrong in its view.
+
+    Attributes:
+        head, length, sha256: of the log as it is on disk.
+        chain_fault: a line is malformed, changed, or does not follow from the one before.
+        calls_fault: a line says something else than the trail asks for.
+        events_fault: a line says something else than the run's events, or an event has no line.
+    """
+
+    head: str
+    length: int = 0
+    sha256: str = ""
+    chain_fault: str | None = None
+    calls_fault: str | None = None
+    events_fault: str | None = None
+
+
+def walk_log(record: RunRecord, trail: Trail | None, events: Sequence[TrailEvent]) -> LogWalk:
+    """Read a record's log once. Never raises for what the log holds: faults are in the walk."""
+    info = record.info
+    origin = ChainOrigin(info.trail.sha256, info.policy.sha256, info.base_snapshot)
+    walk = LogWalk(origin.genesis)
+    digest = hashlib.sha256()
+    dry = record.result is not None and record.result.status is RunStatus.DRY_RUN
+    view = _Comparison(trail, events, info.principal, dry=dry)
+    try:
+        for raw in read_lines(record.path / layout.CALLS):
+            digest.update(raw + b"\n")
+            line = parse_line(raw, walk.length)
+            _check_link(line, walk)
+            walk.calls_fault = walk.calls_fault or view.against_trail(line)
+            walk.events_fault = walk.events_fault or view.against_events(line)
+            walk.head = line.digest
+            walk.length += 1
+    except VerificationError as error:
+        walk.chain_fault = str(error)
+    walk.sha256 = digest.hexdigest()
+    walk.events_fault = walk.events_fault or view.without_line(len(events))
+    return walk
+
+
+def _check_link(line: CallLine, walk: LogWalk) -> None:
+    where = f"{layout.CALLS} line {walk.length + 1}"
+    if line.seq != walk.length:
+        raise VerificationError(f"{where} carries number {line.seq}: a line was dropped, repeated or moved")
+    if line.fact[fields.PREV] != walk.head:
+        raise VerificationError(f"{where} does not follow from what is before it")
+
+
+class _Comparison:
+    """Remembers the last step seen while a log is walked, so that gaps and repeats show."""
+
+    def __init__(
+        self, trail: Trail | None, events: Sequence[TrailEvent], principal: str, *, dry: bool
+    ) -> None:
+        self._trail = trail
+        self._events = events
+        self._principal = principal
+        self._dry = dry
+        self._trail_step = -1
+        self._event_step = -1
+
+    def against_trail(self, line: CallLine) -> str | None:
+        """What is wrong with a line beside the step it claims to be, None if nothing."""
+        if self._trail is None:
+            return None
+        step, where = line.step, f"{layout.CALLS} line {line.seq + 1}"
+        if not self._trail_step < step < len(self._trail.steps):
+            return f"{where} is of step {step}, which is not the next in the trail"
+        self._trail_step = step
+        asked = self._trail.steps[step]
+        if asked.opcode not in ACTIONS or asked.opcode.name != line.fact[fields.OPCODE]:
+            return f"{where} says {line.fact[fields.OPCODE]}, step {step} of the trail is {asked.opcode.name}"
+        call = call_for(asked, self._principal)
+        if call.method != line.fact[fields.METHOD]:
+            return f"{where} says method {line.fact[fields.METHOD]}, step {step} calls {call.method}"
+        if argument_facts(call.arguments) != line.fact[fields.ARGUMENTS]:
+            return f"{where} has other arguments than step {step} of the trail"
+        return None
+
+    def against_events(self, line: CallLine) -> str | None:
+        """What is wrong with a line beside the event of its step, None if nothing."""
+        step, where = line.step, f"{layout.CALLS} line {line.seq + 1}"
+        if not 0 <= step < len(self._events):
+            return f"{where} is of step {step}, which has no event in {layout.RESULT}"
+        if fault := self.without_line(step):
+            return fault
+        self._event_step = step
+        event = self._events[step]
+        if event.status.value != line.fact[fields.STATUS]:
+            return f"{where} says {line.fact[fields.STATUS]}, the event of step {step} says {event.status}"
+        if shorten(event.result) != line.fact[fields.OUTCOME]:
+            return f"{where} has another outcome than the event of step {step}"
+        if not _same_details(event.details, line.fact[fields.DETAILS]):
+            return f"{where} has other details than the event of step {step}"
+        return None
+
+    def without_line(self, before: int) -> str | None:
+        """The first event after the last line seen and before ``before`` that should have one."""
+        if self._dry:
+            return None
+        for event in self._events[self._event_step + 1 : before]:
+            if event.opcode in ACTIONS and event.status is not Status.REFUSED:
+                return (
+                    f"step {event.step_index} has an event in {layout.RESULT} and no line in {layout.CALLS}"
+                )
+        return None
+
+
+def _same_details(details: Mapping[str, Any], fact: Mapping[str, Any]) -> bool:
+    expected = detail_facts(details)
+    return expected == fact or (fact.keys() == _CUT and cut_details(expected) == fact)

@@ -1,0 +1,206 @@
+"""Signing keys: an Ed25519 pair that is made on first use and never leaves its folder.
+
+    keys/                0700
+    ├── signing.pem      0600   the private key, PKCS #8 PEM
+    └── trusted/         0700
+        └── ID.pub       0600   public keys whose signatures are accepted, SubjectPublicKeyInfo PEM
+
+The public half of every key made here is trusted from the start and stays trusted after ``new``, so old
+records still verify. A key's id is the SHA-256 of its DER SubjectPublicKeyInfo, 64 hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from sandbox_runner.errors import ConfigurationError, StoreError, VerificationError
+from sandbox_runner.record.files import read_bounded, store_errors, write_new
+from sandbox_runner.record.layout import DIRECTORY_MODE, FILE_MODE
+
+__all__ = [
+    "PublicKey",
+    "SigningKey",
+    "load_public_key",
+    "new_signing_key",
+    "signing_key",
+    "trust",
+    "trusted_keys",
+]
+
+_PRIVATE: Final = "signing.pem"
+_TRUSTED: Final = "trusted"
+_LIMIT: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The half that verifies."""
+
+    id: str
+    key: Ed25519PublicKey = field(repr=False)
+
+    @classmethod
+    def of(cls, key: Ed25519PublicKey) -> Self:
+        """Wrap a key of ``cryptography``."""
+        der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return cls(hashlib.sha256(der).hexdigest(), key)
+
+    @property
+    def pem(self) -> bytes:
+        """SubjectPublicKeyInfo in PEM: the form in which a key is handed to others."""
+        return self.key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Whether the private half signed exactly ``data``."""
+        try:
+            self.key.verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The half that signs; its repr shows the id and nothing else."""
+
+    public: PublicKey
+    key: Ed25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def of(cls, key: Ed25519PrivateKey) -> Self:
+        """Wrap a key of ``cryptography``."""
+        return cls(PublicKey.of(key.public_key()), key)
+
+    @property
+    def id(self) -> str:
+        """The id of the pair."""
+        return self.public.id
+
+    def sign(self, data: bytes) -> bytes:
+        """The Ed25519 signature of ``data``, 64 bytes."""
+        return self.key.sign(data)
+
+
+def signing_key(folder: Path) -> SigningKey:
+    """The folder's signing key; made on first use. Two processes that come first at once get the same key.
+
+    Raises:
+        StoreError: the folder cannot be written, or the key is readable by others or no Ed25519 key.
+    """
+    path = folder / _PRIVATE
+    if not path.exists():
+        _publish(folder, replace=False)
+    return _load(path)
+
+
+def new_signing_key(folder: Path) -> SigningKey:
+    """Replace the signing key. The old private key is gone; what it signed still verifies."""
+    if (folder / _PRIVATE).exists():
+        trust(folder, signing_key(folder).public)
+    _publish(folder, replace=True)
+    return _load(folder / _PRIVATE)
+
+
+def trusted_keys(folder: Path, extra: Iterable[PublicKey] = ()) -> tuple[PublicKey, ...]:
+    """The keys whose signatures are accepted: those of ``trusted/`` and ``extra``, ordered by id.
+
+    Raises:
+        ConfigurationError: a file of ``trusted/`` holds no Ed25519 public key.
+    """
+    keys = {key.id: key for key in extra}
+    if (folder / _PRIVATE).exists():
+        own = signing_key(folder).public
+        keys[own.id] = own
+    for path in (folder / _TRUSTED).glob("*.pub"):
+        key = load_public_key(path)
+        keys[key.id] = key
+    return tuple(keys[name] for name in sorted(keys))
+
+
+def trust(folder: Path, key: PublicKey) -> Path:
+    """Accept a key's signatures from now on; returns where it is kept. Remove the file to stop."""
+    path = folder / _TRUSTED / f"{key.id}.pub"
+    with store_errors(path):
+        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    write_new(path, key.pem)
+    return path
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """Read an Ed25519 public key in PEM.
+
+    Raises:
+        ConfigurationError: the file is missing or holds something else, for example a private key.
+    """
+    try:
+        key = serialization.load_pem_public_key(read_bounded(path, _LIMIT))
+    except (VerificationError, ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigurationError(
+            f"{path} holds no public key; give an Ed25519 public key in PEM",
+            hint="sandbox-runner keys show prints one",
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ConfigurationError(f"{path} holds a public key that is not Ed25519; only Ed25519 is used")
+    return PublicKey.of(key)
+
+
+def _publish(folder: Path, *, replace: bool) -> None:
+    """Write a fresh key beside its final name, whole, then give it the name: nobody ever sees half a key."""
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path, part = folder / _PRIVATE, folder / f".{_PRIVATE}.{secrets.token_hex(8)}"
+    with store_errors(path):
+        folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as target:
+                target.write(pem)
+                target.flush()
+                os.fsync(target.fileno())
+            if replace:
+                part.replace(path)
+            else:
+                _link(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    trust(folder, _load(path).public)
+
+
+def _link(part: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        return  # another process was first; its key is the one
+
+
+def _load(path: Path) -> SigningKey:
+    with store_errors(path, "read"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise StoreError(
+            f"the signing key {path} can be read by others (mode {mode:04o}); make it private",
+            hint=f"chmod 600 {path}, and make a new key if others may have read it",
+        )
+    try:
+        key = serialization.load_pem_private_key(read_bounded(path, _LIMIT), password=None)
+    except (VerificationError, ValueError, TypeError, UnsupportedAlgorithm):
+        key = None  # the cause may quote the key: it is not chained
+    if not isinstance(key, Ed25519PrivateKey):
+        raise StoreError(
+            f"{path} holds no Ed25519 private key in PEM; make a new one with: sandbox-runner keys new"
+        )
+    return SigningKey.of(key)

@@ -1,0 +1,118 @@
+"""The checks on events and meta-trail: a run's result against the trail it replayed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from sandbox_runner.errors import VerificationError
+from sandbox_runner.record import layout
+from sandbox_runner.record.documents import RunResult, RunStatus
+from sandbox_runner.record.run_record import RunRecord
+from sandbox_runner.replay import MetaStyle, TrailEvent, build_meta_trail, verify_chain
+from sandbox_runner.trail import ResolvedStep, Trail, load
+from sandbox_runner.trail.operations import TrailOpcodes
+from sandbox_runner.world import Status
+
+__all__ = ["check_counts", "check_events", "check_meta_trail", "read_events"]
+
+
+def read_events(result: RunResult) -> list[TrailEvent]:
+    """The events of a result.
+
+    Raises:
+        VerificationError: an event is malformed or its own proof does not fit it.
+    """
+    events = []
+    for number, form in enumerate(result.events):
+        try:
+            event = TrailEvent.from_dict(form)
+            TrailOpcodes(event.opcode)
+        except (KeyError, TypeError, ValueError) as error:
+            raise VerificationError(f"event {number} of {layout.RESULT} is malformed: {error!r}") from error
+        events.append(event)
+    return events
+
+
+def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> None:
+    """Every event is the next step of the trail, with its operands, and follows from the events before it.
+
+    Raises:
+        VerificationError: the text names the first event that does not.
+    """
+    if len(events) > len(trail.steps):
+        raise VerificationError(
+            f"{layout.RESULT} has {len(events)} events, the trail {len(trail.steps)} steps"
+        )
+    for number, (event, step) in enumerate(zip(events, trail.steps, strict=False)):
+        if (event.step_index, event.opcode) != (number, step.opcode):
+            raise VerificationError(f"event {number} of {layout.RESULT} is not step {number} of the trail")
+        if dict(event.operands) != _operands(step, trail, principal):
+            raise VerificationError(f"event {number} of {layout.RESULT} has other operands than its step")
+    verify_chain(events, trail.sha256)
+
+
+def check_counts(result: RunResult, events: Sequence[TrailEvent]) -> None:
+    """The counts of a result are those of its events, and its status does not claim more than they say.
+
+    Raises:
+        VerificationError: they differ.
+    """
+    counts = result.steps
+    stated = (counts.ok, counts.failed, counts.refused, counts.skipped)
+    seen = Counter(event.status for event in events)
+    if events and stated != tuple(seen[status] for status in Status):
+        raise VerificationError(f"the counts of {layout.RESULT} are not those of its events")
+    stopped = seen[Status.FAILED] + seen[Status.REFUSED]
+    if result.status in {RunStatus.SUCCESS, RunStatus.DRY_RUN} and (
+        stopped or result.exit_code or not events
+    ):
+        raise VerificationError(f"{layout.RESULT} says {result.status}, its events do not")
+
+
+def check_meta_trail(record: RunRecord, result: RunResult, trail: Trail, events: Sequence[TrailEvent]) -> str:
+    """The meta-trail is exactly what trail, events and chain head compile to; returns what was seen.
+
+    Raises:
+        VerificationError: it differs; the text names the first step.
+    """
+    data = record.meta_trail()
+    if data is None or result.meta_trail_sha256 is None:
+        if events:
+            raise VerificationError(f"{layout.META_TRAIL} is missing, yet {len(events)} steps were replayed")
+        return "nothing was replayed"
+    if hashlib.sha256(data).hexdigest() != result.meta_trail_sha256:
+        raise VerificationError(f"{layout.META_TRAIL} is not the meta-trail that {layout.RESULT} names")
+    meta = load(data)
+    style: MetaStyle = "reference" if record.info.options.get("meta_style") == "reference" else "bound"
+    expected = build_meta_trail(
+        trail,
+        events,
+        style=style,
+        timestamp=meta.timestamp if style == "reference" else None,
+        chain_head=result.chain_head if style == "bound" else None,
+    )
+    if data != expected:
+        raise VerificationError(_difference(meta.steps, load(expected).steps))
+    return f"{style}, {len(meta.steps)} steps, sha256 {result.meta_trail_sha256}"
+
+
+def _operands(step: ResolvedStep, trail: Trail, principal: str) -> dict[str, Any]:
+    """The operands an event of this step carries, as ``replay`` defines them."""
+    if step.opcode is TrailOpcodes.TRAIL_BEGIN:
+        return {"trail_id": trail.trail_id_hash}
+    if step.opcode is TrailOpcodes.TRAIL_END:
+        return {"status": trail.status}
+    if step.opcode is TrailOpcodes.LEVEL_UP:
+        return {**step.arguments, "agent": principal}
+    return dict(step.arguments)
+
+
+def _difference(found: Sequence[ResolvedStep], expected: Sequence[ResolvedStep]) -> str:
+    for number, (one, other) in enumerate(zip_longest(found, expected)):
+        if one != other:
+            return f"step {number} of {layout.META_TRAIL} is not what events and log give"
+    return f"{layout.META_TRAIL} is not in its canonical form"

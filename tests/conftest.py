@@ -1,0 +1,138 @@
+"""What tests of several layers share: a factory of sealed run records that needs no sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox_runner.record import (
+    ImageInfo,
+    PolicyInfo,
+    RecordedWorld,
+    RunDirectory,
+    RunInfo,
+    RunStatus,
+    SigningKey,
+    StepCounts,
+    TrailInfo,
+    new_run_id,
+    now_text,
+)
+from sandbox_runner.replay import TrailExecutor
+from sandbox_runner.trail import compile_worklog, load
+from sandbox_runner.world import Call, CallStream, Outcome, Status, World
+
+WORKLOG: tuple[dict[str, Any], ...] = (
+    {"op": "TRAIL_BEGIN", "agent": "ada", "trail_id": "session-1", "ts": 1_700_000_000},
+    {"op": "LABEL", "label": "find it"},
+    {"op": "SEARCH_CODE", "pattern": "def total"},
+    {"op": "FILE_READ", "path": "src/cart.py"},
+    {"op": "FILE_WRITE", "path": "src/größe.py", "content": "x = 1\n" * 120},
+    {"op": "FILE_EDIT", "path": "src/cart.py", "old": "+", "new": "*"},
+    {"op": "FILE_WRITE", "path": "../../etc/passwd", "content": "root::0:0\u202e\x9b\x1b[2J\r\n{}"},
+    {"op": "TEST_RUN", "path": "tests", "count": 2},
+    {"op": "LEVEL_UP", "level": 3},
+    {"op": "TRUST_UPDATE", "target": "bob", "delta": -5},
+    {"op": "GIT_COMMIT", "repo": 0, "message": "Fix the total"},
+    {"op": "NOP"},
+    {"op": "COMMENT", "comment": "done"},
+    {"op": "TRAIL_END", "status": 0},
+)
+
+
+class ScriptedWorld(World):
+    """Answers every call in a way that depends on the call alone; a path with `..` is refused."""
+
+    def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
+        for call in calls:
+            if call is None:
+                continue
+            outcome = self.answer(call)
+            yield outcome
+            if stop_on_failure and outcome.status.stops:
+                return
+
+    def answer(self, call: Call) -> Outcome:
+        subject = next(iter(call.arguments.values()))
+        if str(subject).startswith(".."):
+            return Outcome(
+                Status.REFUSED, f"{call.method}: ERROR path leaves the workspace", {"rule": "paths"}
+            )
+        if call.method == "test_run":
+            details = {"passed": 1, "failed": 1, "exit": 1, "report": ["a", {"b": None}]}
+            meta = {"output": "1 failed, 1 passed in 0.12s\n\x1b[31m" * 3, "pid": 71}
+            return Outcome(Status.FAILED, "test_run: tests (exit=1)", details, 48_000_000, meta)
+        return Outcome(Status.OK, f"{call.method}: {subject}" + "." * 600, {"sha256": "ab" * 32}, 1000)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_record(
+    root: Path,
+    *,
+    signer: SigningKey | None = None,
+    worklog: Sequence[dict[str, Any]] = WORKLOG,
+    world: World | None = None,
+    **info: Any,
+) -> Path:
+    """Replay a worklog and seal its record under ``root``; returns the record's directory."""
+    data = compile_worklog(list(worklog))
+    trail, policy = load(data), b'{"policy":1}'
+    facts: dict[str, Any] = {
+        "run_id": new_run_id(),
+        "created_at": now_text(),
+        "trail": TrailInfo(
+            sha256=trail.sha256,
+            bytes=len(data),
+            version=trail.version,
+            steps=len(trail.steps),
+            agent=trail.agent,
+            trail_id=trail.trail_id,
+            source="session.json",
+        ),
+        "policy": PolicyInfo(name="default", sha256=sha256(policy)),
+        "image": ImageInfo(reference="sandbox-runner/python:1", id="sha256:" + "1" * 64),
+        "seccomp_sha256": "2" * 64,
+        "base_snapshot": "sha256:" + "3" * 64,
+        "runtime": "runc",
+        "limits": {"cpus": 1.5, "memory": 1024, "pids": 128},
+        "options": {"fail_fast": False},
+        "versions": {"sandbox_runner": "0.1.0"},
+        **info,
+    }
+    with RunDirectory.create(root, RunInfo(**facts), trail=data, policy=policy) as directory:
+        recorder = directory.recorder()
+        recorder.bind(container="c0ffee")
+        executor = TrailExecutor(
+            RecordedWorld(world or ScriptedWorld(), recorder),
+            trail,
+            principal=directory.info.principal,
+            chain_head=lambda: recorder.head,
+        )
+        result = executor.execute()
+        directory.add_artifact("tests/report.xml", b"<testsuite/>\n")
+        counts = {status.value: sum(event.status is status for event in result.events) for status in Status}
+        directory.seal(
+            meta_trail=result.execution_trail,
+            signer=signer,
+            status=RunStatus.SUCCESS if result.success else RunStatus.FAILED,
+            exit_code=0 if result.success else 1,
+            steps=StepCounts(total=len(result.events), **counts),
+            events=tuple(event.to_dict() for event in result.events),
+            snapshot="sha256:" + "4" * 64,
+            verdict_source="pytest exited 1 and reported 1 passed, 1 failed",
+            cleanup={"container": "gone", "volume": "gone"},
+            duration_s=1.25,
+        )
+    return directory.path
+
+
+@pytest.fixture(name="write_record")
+def _write_record() -> Callable[..., Path]:
+    return write_record

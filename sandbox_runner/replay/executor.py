@@ -199,14 +199,15 @@ class TrailExecutor:
     def verify(self) -> bool:
         """Whether this replay replayed the trail.
 
-        True iff every step has its event, operands and proofs chain without a gap from the trail's own
-        digest, and at least one action succeeded (or the trail has none). Whether *every* step succeeded is
-        ``result().success``.
+        True iff every step has its event with the trail's operands, the proofs chain without a gap from the
+        trail's own digest, and at least one action succeeded (or none failed). Whether *every* step succeeded
+        is ``result().success``.
         """
         if len(self._events) != len(self._steps):
             return False
         for step, event in zip(self._steps, self._events, strict=True):
-            if (step.index, step.opcode) != (event.step_index, event.opcode):
+            shown = (event.step_index, event.opcode, event.operands)
+            if shown != (step.index, step.opcode, shown_operands(step, self.principal)):
                 return False
         try:
             verify_chain(self._events, self.trail.sha256)
@@ -248,7 +249,7 @@ class TrailExecutor:
         return self._feed.outcome_of(step)
 
     def _event(self, step: ResolvedStep, outcome: Outcome) -> TrailEvent:
-        operands = shown_operands(self.trail, step, self.principal)
+        operands = shown_operands(step, self.principal)
         try:
             digest = outcome_digest(outcome.status, outcome.text, outcome.details)
         except ValueError as error:

@@ -21,8 +21,8 @@ class CallFeed:
     """One lazy stream of calls into a world and the outcomes that come back.
 
     Only calls travel: markers and refused steps are passed over. The world may have been given more calls
-        than it has delivered outcomes for; those are *outstanding*, and stay in the world's stream until they
-        are asked for.
+    than it has delivered outcomes for; those are *outstanding*, and stay in the world's stream until they are
+    asked for.
 
     Args:
         world: performs the calls.

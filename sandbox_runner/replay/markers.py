@@ -8,7 +8,6 @@ from typing import Any
 
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.resolved import ResolvedStep
-from sandbox_runner.trail.trail import Trail
 from sandbox_runner.world.call import Outcome, Status
 
 __all__ = ["dry_run_outcome", "end_outcome", "marker_outcome", "shown_operands"]
@@ -40,13 +39,13 @@ def dry_run_outcome(step: ResolvedStep) -> Outcome:
     return Outcome(Status.OK, f"DRY-RUN: {step.opcode.name}({operands})")
 
 
-def shown_operands(trail: Trail, step: ResolvedStep, principal: str) -> dict[str, Any]:
+def shown_operands(step: ResolvedStep, principal: str) -> dict[str, Any]:
     """The operands an event shows; LEVEL_UP with the agent it levels, BEGIN and END with their record."""
     match step.opcode:
         case TrailOpcodes.TRAIL_BEGIN:
-            return {"trail_id": trail.trail_id_hash}
+            return {"trail_id": step.arguments["trail_id_hash"]}
         case TrailOpcodes.TRAIL_END:
-            return {"status": trail.status}
+            return {"status": step.arguments["status"]}
         case TrailOpcodes.LEVEL_UP:
             return {**step.arguments, "agent": principal}
         case _:

@@ -9,11 +9,14 @@
     COMMENT      exec: chain sha256:<head of the run's log>          only where the run keeps a log
     TRAIL_END    0: nothing failed, 1: no action succeeded, 2: some failed
 
-An event becomes: NOP, LABEL and COMMENT the same again; BEGIN and END ``exec: trail_begin`` and ``exec:
-    trail_end``; everything else ``exec:<OPCODE> → <text> [<status> <outcome digest>]``. Comments are cut at a
-    character boundary to the 255 bytes of a version 1 string; a COMMENT or LABEL that is cut ends in ``…
-    [sha256:<digest of its text>]``. Equal trails with equal outcomes give equal bytes: nothing in it depends
-    on the clock or the machine.
+The step for an event::
+
+    NOP, LABEL, COMMENT   the same again; a text over 255 bytes ends in ``… [sha256:<digest of the text>]``
+    BEGIN, END            COMMENT  exec: trail_begin, exec: trail_end
+    everything else       COMMENT  exec:<OPCODE> → <text> [<status> <outcome digest>]
+
+Every comment is cut, at a character boundary, to the 255 bytes of a version 1 string. Equal trails with equal
+outcomes give equal bytes: nothing in it depends on the clock or the machine.
 
 ``reference`` reproduces the bytes of the format's first implementation: wall clock, texts cut to 80
 characters, labels lost, nothing bound. Only its over-long comments, which made unreadable trails, are cut.

@@ -21,8 +21,8 @@ def call_for(step: ResolvedStep, principal: str) -> Call:
     """Turn a step into the call of its world method.
 
     The methods take what the trail format does not store as such: a repository as text, a change of trust as
-        a float, and in ``level_up`` the agent that is levelled: ``principal``, the one on whose behalf the
-        trail acts.
+    a float, and in ``level_up`` the agent that is levelled: ``principal``, the one on whose behalf the trail
+    acts.
 
     Raises:
         KeyError: the step is a marker, which calls nothing.
@@ -71,8 +71,8 @@ class MethodWorld(World):
     """A world that performs a call by calling the named method of a plain object, one at a time.
 
     What a plain method tells is a line of text, so the text has to decide: a call failed iff the method
-        raised, returned something that is no text, or returned a text that starts with ``<method>: ERROR`` or
-        ``<OPCODE>: ERROR``. A text that merely mentions an error has not failed.
+    raised, returned something that is no text, or returned a text that starts with ``<method>: ERROR`` or
+    ``<OPCODE>: ERROR``. A text that merely mentions an error has not failed.
     """
 
     def __init__(self, methods: WorldInterface) -> None:

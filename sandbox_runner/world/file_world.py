@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter_ns
-from types import TracebackType
-from typing import Any, Self
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, Self
 
 from sandbox_runner.errors import WorkspaceError
 from sandbox_runner.world.beneath import Beneath, UnusablePathError, reason_of, steps_of
@@ -22,19 +22,28 @@ __all__ = ["FileWorld"]
 _NO_LEDGER = {"effect": "none", "reason": "FileWorld keeps no ledger"}
 _REPOSITORIES = {"0": ".", "1": "."}
 
-_Handler = Callable[..., tuple[str, dict[str, Any]]]
+
+class _Done(NamedTuple):
+    """A call that succeeded."""
+
+    text: str
+    details: Mapping[str, Any]
+    meta: Mapping[str, Any] = MappingProxyType({})
+
+
+_Handler = Callable[..., _Done]
 
 
 class FileWorld(World):
     """UNSANDBOXED: acts on a directory of this machine with the rights of whoever runs it.
 
     File operations cannot leave the directory: not by ``..``, not by an absolute path, not by a link; and
-        they cannot touch ``.git``. But ``test_run`` runs whatever the directory contains as a normal process
-        of this machine, ``git_push`` really pushes, and nothing limits memory, disk or network. Use it for
-        trails you trust, and as the native yardstick. ``ContainerWorld`` is the sandbox.
+    they cannot touch ``.git``. But ``test_run`` runs whatever the directory contains as a normal process of
+    this machine, ``git_push`` really pushes, and nothing limits memory, disk or network. Use it for trails
+    you trust, and as the native yardstick. ``ContainerWorld`` is the sandbox.
 
     Bottles, levels, spells, rooms, trust and capabilities need a ledger, which this world does not keep:
-        those calls answer the usual text with the status ``skipped``.
+    those calls answer the usual text with the status ``skipped``.
 
     Args:
         base_dir: the directory; it must exist.
@@ -122,38 +131,39 @@ class FileWorld(World):
             text, logged = _fleet_texts(method, arguments)
             self.log.append(logged)
             return Outcome(Status.SKIPPED, text, _NO_LEDGER, perf_counter_ns() - started)
-        status = Status.FAILED
         try:
-            text, details = handler(**arguments)
-            status = Status.OK
+            done = handler(**arguments)
         except StepFailedError as failure:
-            text, details = f"{method}: ERROR {failure}", failure.details
+            status, done = Status.FAILED, _Done(f"{method}: ERROR {failure}", failure.details, failure.meta)
         except UnusablePathError as failure:
-            text, details = f"{method}: ERROR {failure}: {_path_of(arguments)}", {}
+            status, done = Status.FAILED, _Done(f"{method}: ERROR {failure}: {_path_of(arguments)}", {})
         except OSError as failure:
-            text, details = f"{method}: ERROR {reason_of(failure, _path_of(arguments))}", {}
-        read = method == "file_read" and status is Status.OK
-        self.log.append(f"Read {text.removeprefix('file_read: ')}" if read else text)
-        return Outcome(status, text, details, perf_counter_ns() - started)
+            reason = reason_of(failure, _path_of(arguments))
+            status, done = Status.FAILED, _Done(f"{method}: ERROR {reason}", {})
+        else:
+            status = Status.OK
+        read = status is Status.OK and method == "file_read"
+        self.log.append(f"Read {done.text.removeprefix('file_read: ')}" if read else done.text)
+        return Outcome(status, done.text, done.details, perf_counter_ns() - started, done.meta)
 
     # -- files --------------------------------------------------------------------------------------------
 
-    def _file_read(self, path: str) -> tuple[str, dict[str, Any]]:
+    def _file_read(self, path: str) -> _Done:
         data = self._files.read(steps_of(path), self._limits.file_bytes)
         details = {"bytes": len(data), "sha256": sha256(data).hexdigest()}
         try:
             text = data.decode()
         except UnicodeDecodeError:
             raise StepFailedError(f"not UTF-8 text: {path}", details) from None
-        return f"file_read: {path} ({len(text)} chars)", details
+        return _Done(f"file_read: {path} ({len(text)} chars)", details)
 
-    def _file_write(self, path: str, content: str) -> tuple[str, dict[str, Any]]:
+    def _file_write(self, path: str, content: str) -> _Done:
         data = content.encode()
         created = self._replace(steps_of(path), data)
         details = {"bytes": len(data), "sha256": sha256(data).hexdigest(), "created": created}
-        return f"file_write: {path} ({len(content)} chars)", details
+        return _Done(f"file_write: {path} ({len(content)} chars)", details)
 
-    def _file_edit(self, path: str, old: str, new: str) -> tuple[str, dict[str, Any]]:
+    def _file_edit(self, path: str, old: str, new: str) -> _Done:
         if not old:
             raise StepFailedError("empty old text")
         steps = steps_of(path)
@@ -171,7 +181,7 @@ class FileWorld(World):
             "old_sha256": sha256(data).hexdigest(),
             "sha256": sha256(edited).hexdigest(),
         }
-        return f"file_edit: {path} (1 replacement)", details
+        return _Done(f"file_edit: {path} (1 replacement)", details)
 
     def _replace(self, steps: list[str], data: bytes) -> bool:
         """Write a file, its backup first; tell whether it is new."""
@@ -192,18 +202,19 @@ class FileWorld(World):
 
     # -- programs -----------------------------------------------------------------------------------------
 
-    def _git_commit(self, repo: str, message: str) -> tuple[str, dict[str, Any]]:
-        return f"git_commit: {message}", self._tools.commit(repo, message, sorted(self._backups))
+    def _git_commit(self, repo: str, message: str) -> _Done:
+        details = self._tools.commit(repo, message, sorted(self._backups))
+        return _Done(f"git_commit: {message}", details)
 
-    def _git_push(self, repo: str) -> tuple[str, dict[str, Any]]:
-        return f"git_push: {repo}", self._tools.push(repo)
+    def _git_push(self, repo: str) -> _Done:
+        return _Done(f"git_push: {repo}", self._tools.push(repo))
 
-    def _test_run(self, test_path: str, expected: int) -> tuple[str, dict[str, Any]]:
-        return f"test_run: {test_path} (exit=0)", self._tools.test(test_path, expected)
+    def _test_run(self, test_path: str, expected: int) -> _Done:
+        return _Done(f"test_run: {test_path} (exit=0)", *self._tools.test(test_path, expected))
 
-    def _search_code(self, pattern: str) -> tuple[str, dict[str, Any]]:
+    def _search_code(self, pattern: str) -> _Done:
         details, note = self._tools.search(pattern, frozenset(self._backups))
-        return f"search_code: '{pattern}' → {details['count']} matches{note}", details
+        return _Done(f"search_code: '{pattern}' → {details['count']} matches{note}", details)
 
     def _recorded(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as ``calls`` keeps them."""

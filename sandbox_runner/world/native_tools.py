@@ -1,8 +1,8 @@
 """git, pytest and ripgrep as processes of this machine, for ``FileWorld``: no sandbox, but data stays data.
 
 What a trail writes can become neither an option nor configuration of these programs: texts travel on standard
-    input, after ``-e`` or with a path in front; hooks, file system monitors, signing, and the user's and the
-    system's configuration are off. Reasons never hold a path of the machine.
+input, after ``-e`` or with a path in front; hooks, file system monitors, signing, and the user's and the
+system's configuration are off. Reasons never hold a path of the machine.
 """
 
 from __future__ import annotations
@@ -36,15 +36,18 @@ _COMMIT_ID = re.compile(r"^\[.*?([0-9a-f]{40,64})\]", re.MULTILINE)
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)\b")
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\":,)]+")
 _SHOWN_FILES = 1000  # how many matching files the details list
-_TAIL = 4096  # characters of output kept in the details
+_TAIL = 4096  # characters of output kept in the outcome
 
 
 class StepFailedError(Exception):
-    """A step failed; the text is the reason, ``details`` says more."""
+    """A step failed; the text is the reason, ``details`` and ``meta`` are those of its outcome."""
 
-    def __init__(self, reason: str, details: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, reason: str, details: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(reason)
         self.details = dict(details or {})
+        self.meta = dict(meta or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,8 @@ class NativeTools:
         ended = self._git(self._repository(repo), ("push", "--no-verify", "--porcelain"), self._limits.push_s)
         return {"up_to_date": b"[up to date]" in ended.stdout}
 
-    def test(self, path: str, expected: int) -> dict[str, Any]:
-        """Run pytest on one path; return what it reported."""
+    def test(self, path: str, expected: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Run pytest on one path; return what it reported, and its output."""
         file, *nodes = path.split("::")
         target = "::".join(["/".join([".", *steps_of(file)]), *nodes])  # "./" in front: never an option
         argv = (sys.executable, *_PYTEST, target)
@@ -141,11 +144,12 @@ class NativeTools:
             raise StepFailedError("pytest not found")
         counts = _counts(output)
         executed = counts["passed"] + counts["failed"] + counts["xfailed"]
-        details = {**counts, "exit_code": ended.exit_code, "output": output[-_TAIL:]}
+        details = {**counts, "exit_code": ended.exit_code}
+        meta = {"output": output[-_TAIL:]}
         if ended.exit_code != 0 or not executed or expected not in {0, executed}:
             told = f"passed={counts['passed']}, failed={counts['failed']}, expected={expected}"
-            raise StepFailedError(f"{path} (exit={ended.exit_code}, {told})", details)
-        return details
+            raise StepFailedError(f"{path} (exit={ended.exit_code}, {told})", details, meta)
+        return details, meta
 
     def search(self, pattern: str, leave_out: frozenset[str]) -> tuple[dict[str, Any], str]:
         """Find the files that match; return the details and what is to be said about the program."""

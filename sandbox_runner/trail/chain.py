@@ -48,8 +48,8 @@ class ChainLink:
 def source_digest(trail: Trail) -> str | None:
     """The digest of the source that a bound meta-trail names, ``None`` for any other trail.
 
-    Only the first comment counts, and only as the step right after the begin: what stands further down may be text
-    of the replayed trail.
+    Only the first comment counts, and only as the step right after the begin: what stands further down may
+    be text of the replayed trail.
     """
     if len(trail.steps) < 2 or trail.steps[1].opcode is not TrailOpcodes.COMMENT:
         return None

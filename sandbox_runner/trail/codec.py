@@ -19,6 +19,10 @@ __all__ = ["STATUS_WORDS", "TrailDecoder", "TrailEncoder", "status_word"]
 
 STATUS_WORDS = ("success", "error", "partial", "cancelled")
 
+_FORMS = {
+    (opcode, slots_of(form)): form for opcode, operation in OPERATIONS.items() for form in operation.forms
+}
+
 
 def status_word(status: int) -> str:
     """What an end step's status means."""
@@ -63,10 +67,8 @@ class TrailEncoder:
             return ResolvedStep(index, step.opcode, begin)
         if step.opcode is TrailOpcodes.TRAIL_END:
             return ResolvedStep(index, step.opcode, {"status": step.operands[0]})
-        for operands in OPERATIONS[step.opcode].forms:
-            if slots_of(operands) == len(step.operands):
-                break
-        else:
+        operands = _FORMS.get((step.opcode, len(step.operands)))
+        if operands is None:
             raise TrailError(f"step {index}: {step.opcode.name} has {len(step.operands)} operand slots")
         slots = iter(step.operands)
         arguments: dict[str, Argument] = {}
@@ -182,8 +184,6 @@ def _step_v2(layout: LayoutV2, index: int) -> TrailStep:
         begin.metadata |= {"agent": known["agent"]} if "agent" in known else {}
         return begin
     slots: list[int] = []
-    for field in shape.fields:
-        at = offset + field.at
-        value = int.from_bytes(data[at : at + (4 if field.text else 2)], "little")
-        slots += divmod(value, 0x10000) if field.text else (value,)
+    for (_, is_text), value in zip(shape.fields, shape.packing.unpack_from(data, offset + 1), strict=True):
+        slots += divmod(value, 0x10000) if is_text else (value,)
     return TrailStep(shape.opcode, slots)

@@ -9,8 +9,8 @@ All integers are unsigned 16-bit little-endian; a 32-bit quantity is two of them
     any other    opcode | n u8 | n x u16
     table        B0 | count u16 | count x (hash 2 x u16 | length u8 | UTF-8 bytes), hashes ascending
 
-This module knows the structure: what ``scan`` accepts can be read without going out of bounds. Whether it means
-anything is for ``strict_v1`` to say.
+This module knows the structure: what ``scan`` accepts can be read without going out of bounds. Whether it
+means anything is for ``strict_v1`` to say.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ SHAPES: Mapping[tuple[int, int], Shape] = {
     (opcode, (shape.size - HEADER) // 2): shape
     for opcode, operation in OPERATIONS.items()
     if opcode not in FRAME and opcode is not TrailOpcodes.NOP
-    for shape in (shape_of(opcode, operands, HEADER) for operands in operation.forms)
+    for shape in (shape_of(opcode, operands, HEADER, "4s") for operands in operation.forms)
 }
 """The accepted records by opcode and number of slots."""
 
@@ -99,6 +99,10 @@ class Layout:
     table_at: int | None
     keys: Mapping[bytes, int]
     starts: array[int]
+
+    def opcodes(self) -> bytes:
+        """The operation of each step."""
+        return bytes(map(self.data.__getitem__, self.offsets))
 
     def text_bytes(self, index: int) -> bytes:
         """The UTF-8 bytes of one table entry."""
@@ -164,7 +168,7 @@ def _scan_table(data: bytes, position: int, keys: dict[bytes, int], starts: arra
         key = data[position : position + 4]
         if key in keys:
             raise TrailDecodeError(
-                f"the string table holds the hash {wire_hex(key)} twice, the second time at offset {position}",
+                f"the string table holds the hash {wire_hex(key)} twice, again at offset {position}",
                 offset=position,
             )
         position = start + data[start - 1]
@@ -181,7 +185,7 @@ def _scan_table(data: bytes, position: int, keys: dict[bytes, int], starts: arra
         starts.append(start)
     if position != end:
         raise TrailDecodeError(
-            f"{end - position} bytes follow the string table, from offset {position}; a trail ends with its table",
+            f"{end - position} bytes follow the string table, from offset {position}; a trail ends there",
             offset=position,
         )
 
@@ -240,7 +244,7 @@ def write_table(entries: Iterable[tuple[str, bytes]]) -> bytes:
     for key, text in entries:
         if len(text) > MAX_STRING:
             raise TrailError(
-                f"a string of {len(text)} bytes does not fit version 1, which holds {MAX_STRING}; use version 2"
+                f"a string of {len(text)} bytes is over the {MAX_STRING} of version 1; use version 2"
             )
         if table.setdefault(key, text) != text:
             raise TrailError(

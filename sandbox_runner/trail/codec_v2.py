@@ -1,20 +1,19 @@
 r"""Version 2 bytes: long strings, no collisions, one byte string for one program.
 
-All integers are unsigned and little-endian unless said otherwise. There is no padding and nothing is
-optional.
+All integers are unsigned and little-endian. There is no padding, and no field is optional.
 
     trail     := head string{S} step{N}               and not one byte more
 
-    head         89 46 4C 55 58 32 0D 0A              magic: "\x89FLUX2\r\n"; 89 is no version 1 opcode, and CR LF
-                                                      shows a file that was changed by a text transfer
+    head         89 46 4C 55 58 32 0D 0A              magic: "\x89FLUX2\r\n"; 89 is no version 1 opcode,
+                                                      CR LF shows damage by a text transfer
                  S u32 | N u32                        number of strings, number of steps
 
-    string       digest 32 bytes | length u32 | text  SHA-256 of the text, its length in bytes, its UTF-8 bytes
+    string       digest 32 bytes | length u32 | text  SHA-256 of the text, its size in bytes, its UTF-8
 
     step      := one of
-    TRAIL_BEGIN  A0 | agent id u8 | agent u32 | trail id u32 | id hash 4 bytes | time u64              22 bytes
-    TRAIL_END    A1 | status u8                                                                         2 bytes
-    NOP          9F                                                                                     1 byte
+    TRAIL_BEGIN  A0 | agent id u8 | agent u32 | trail id u32 | id hash 4 bytes | time u64
+    TRAIL_END    A1 | status u8
+    NOP          9F
     other        opcode u8 | operand*                 operands of the operation table, in order:
                                                       string: u32, index into the strings, from 0
                                                       number: u16 (TRUST_UPDATE's delta: two's complement)
@@ -23,28 +22,27 @@ optional.
 Rules; a trail that breaks one is malformed:
 
 1. Strings stand in strictly ascending order of their digests (compared as bytes), so none stands twice and
-the
-   index of a text follows from the set of texts. A digest is the SHA-256 of its text; a text is valid UTF-8
-   of at most 16 MiB. Strings that nothing refers to are allowed and kept.
+   the index of a text follows from the set of texts. A digest is the SHA-256 of its text; a text is valid
+   UTF-8 of at most 16 MiB. Strings that nothing refers to are allowed and kept.
 2. Every index is below S. In TRAIL_BEGIN, FFFFFFFF as an agent or trail id says that there is none.
-3. The id hash is the first four bytes of the SHA-256 of the trail id's text. Where there is no trail id, it
-is
-   00 00 00 00, or the hash of an id whose text is not known (a trail that came from version 1).
-4. The time is in whole seconds since 1970, at most 2^53 - 1 (every number of a trail is exact in JSON, RFC
-8259
-   section 6); 0 says that no time is known.
-5. An opcode is one of the table; B0 is none. S and N are at most 1,000,000 each and the trail 256 MiB at
-most.
+3. The id hash is the first four bytes of the SHA-256 of the trail id's text, in that order. Without a trail
+   id it is 00 00 00 00 or the hash of an id whose text is not among the strings (as version 1 allows).
+4. The time is in whole seconds since 1970, at most 2^53 - 1, so that every number of a trail is exact in
+   JSON (RFC 8259, section 6); 0 says that no time is known.
+5. S and N are at most 1,000,000 each, and a trail has at most 256 MiB.
 
-The order of steps (one TRAIL_BEGIN first, one TRAIL_END last) is the same rule as in version 1 and a matter of
-verification, not of structure. TRAIL_END's total is N and is not stored again. As every field has one value for a
-given program (its steps, and the set of its strings), encoding what was decoded gives the same bytes.
+That one TRAIL_BEGIN comes first and one TRAIL_END last is the same rule as in version 1: a matter of
+verification, not of structure. TRAIL_END's total is N and is not stored again. Every field has one value for
+a given program (its steps and the set of its strings), so encoding what was decoded gives the same bytes.
+
+Examples, with their bytes: ``tests/data/vectors/trail_v2.json``.
 """
 
 from __future__ import annotations
 
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -71,7 +69,7 @@ _BY_NAME = 0x80
 """Taken off an opcode whose operands have the alternative form."""
 
 SHAPES: Mapping[int, Shape] = {
-    opcode - form * _BY_NAME: shape_of(opcode, operands, 1)
+    opcode - form * _BY_NAME: shape_of(opcode, operands, 1, "I")
     for opcode, operation in OPERATIONS.items()
     if opcode not in FRAME
     for form, operands in enumerate(operation.forms)
@@ -99,10 +97,16 @@ class LayoutV2:
         length = int.from_bytes(self.data[start - 4 : start], "little")
         return self.data[start : start + length].decode()
 
-    def opcode(self, index: int) -> TrailOpcodes:
-        """The operation of one step, whichever its form."""
-        first = self.data[self.offsets[index]]
-        return SHAPES[first].opcode if first in SHAPES else TrailOpcodes(first)
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of one string."""
+        return self.data[self.starts[index] - _STRING.size : self.starts[index] - 4]
+
+    def opcodes(self) -> bytes:
+        """The operation of each step, whichever its form."""
+        return bytes(map(self.data.__getitem__, self.offsets)).translate(_FIRST_FORM)
+
+
+_FIRST_FORM = bytes(SHAPES[first].opcode if first in SHAPES else first for first in range(256))
 
 
 def scan_v2(data: bytes, limits: TrailLimits) -> LayoutV2:
@@ -155,7 +159,7 @@ def _scan_strings(data: bytes, count: int, limits: TrailLimits, starts: array[in
         digest, length = _STRING.unpack_from(data, position)
         if length > limits.string_bytes:
             raise _malformed(
-                f"string {index} has {length} bytes, more than the limit string_bytes of {limits.string_bytes}",
+                f"string {index} has {length} bytes, over the limit string_bytes of {limits.string_bytes}",
                 start - 4,
             )
         if start + length > end:
@@ -221,6 +225,11 @@ def _check_begins(layout: LayoutV2, strings: int) -> None:
             raise _malformed(f"the time at offset {offset + 14} is after second {MAX_TIME}", offset + 14)
 
 
+def _holds_hash(layout: LayoutV2, id_hash: bytes) -> bool:
+    position = bisect_left(range(len(layout.starts)), id_hash, key=layout.digest)
+    return position < len(layout.starts) and layout.digest(position)[:4] == id_hash
+
+
 def read_step_v2(layout: LayoutV2, index: int) -> ResolvedStep:
     """One step with its arguments."""
     data, offset = layout.data, layout.offsets[index]
@@ -230,13 +239,10 @@ def read_step_v2(layout: LayoutV2, index: int) -> ResolvedStep:
         if opcode is TrailOpcodes.TRAIL_BEGIN:
             return ResolvedStep(index, opcode, _read_begin(layout, offset))
         return ResolvedStep(index, opcode, {"status": data[offset + 1], "total_steps": len(layout.offsets)})
+    values = shape.packing.unpack_from(data, offset + 1)
     arguments: dict[str, Argument] = {}
-    for field in shape.fields:
-        at = offset + field.at
-        if field.text:
-            arguments[field.name] = layout.text(int.from_bytes(data[at : at + 4], "little"))
-        else:
-            arguments[field.name] = int.from_bytes(data[at : at + 2], "little", signed=field.signed)
+    for (name, is_text), value in zip(shape.fields, values, strict=True):
+        arguments[name] = layout.text(value) if is_text else value
     return ResolvedStep(index, shape.opcode, arguments)
 
 

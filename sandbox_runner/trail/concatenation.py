@@ -28,9 +28,10 @@ def concatenate(
 ) -> bytes:
     """The steps of all trails, in order, in the frame of the first, with one string table.
 
-    Before each trail's steps stand two comments, ``trail: source sha256:<file digest>`` and ``trail: by <agent>, id
-    <trail id>, <status>`` (cut to 255 bytes), so that each part can be traced to its file. Begin and end steps inside
-    go with their frames. The end step has the worst status, which is the highest code.
+    Before each trail's steps stand two comments, ``trail: source sha256:<file digest>`` and ``trail: by
+    <agent>, id <trail id>, <status>`` (cut to 255 bytes), so that each part can be traced to its file.
+    Begin and end steps inside go with their frames. The end step has the worst status, which is the highest
+    code.
 
     Raises:
         TrailError: there is no trail, or together they exceed a limit or the version that was asked for.
@@ -43,7 +44,7 @@ def concatenate(
         draft += _part(trail)
     draft.append((TrailOpcodes.TRAIL_END, {"status": max(trail.status for trail in trails)}))
     steps = [ResolvedStep(index, opcode, arguments) for index, (opcode, arguments) in enumerate(draft)]
-    # Of the later trails only what their steps name: a second agent's name would hide the first's in version 1.
+    # Of the later trails only what their steps name: a second agent's name would hide the first's.
     strings = dict.fromkeys(trails[0].strings)
     for _, arguments in draft[1:]:
         strings |= dict.fromkeys(value for value in arguments.values() if isinstance(value, str))

@@ -23,7 +23,7 @@ Format = Literal["auto", "1", "2"]
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why version 1 cannot hold a trail: a sentence, and the text or the step in question, where there is one."""
+    """Why version 1 cannot hold a trail: a sentence, and the text or the step in question."""
 
     message: str
     text: str | None = None
@@ -83,8 +83,8 @@ def convert(trail: Trail, format: Format) -> bytes:  # noqa: A002  # the word of
     """The same trail in another version; converting back gives the same bytes.
 
     Raises:
-        TrailError: version 1 cannot hold the trail, or could not give back the agent's name, for which it has no
-            field.
+        TrailError: version 1 cannot hold the trail, or could not give back the agent's name, for which it
+            has no field.
     """
     data = encode(trail.steps, trail.strings, format)
     if trail.version == 1 or data[:1] == MAGIC[:1]:

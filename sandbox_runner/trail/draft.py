@@ -118,7 +118,7 @@ def _kind(value: object) -> str:
 def _opcode(op: object, index: int) -> TrailOpcodes:
     if not isinstance(op, str):
         raise TrailCompileError(f"entry {index}: op is {_kind(op)}, not text", entry=index, key="op")
-    # ASCII alone folds case: other letters upper-case to ASCII ones and would slip past filters that look for names.
+    # ASCII alone folds case: other letters may upper-case to ASCII ones and slip past filters for names.
     name = op.upper() if op.isascii() else op
     opcode = _OPCODES.get(name)
     if opcode is not None:

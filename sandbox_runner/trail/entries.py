@@ -23,7 +23,7 @@ class Want(StrEnum):
     TEXT = "text"
     """Any text."""
     SPOKEN = "spoken"
-    """A name for which numbers, booleans and null are accepted and written as Python's ``str`` writes them."""
+    """A name; numbers, booleans and null are accepted and written as Python's ``str`` does."""
     NUMBER = "number"
     """A whole number; fractions are cut, numeric text and booleans are converted."""
     INTEGER = "integer"

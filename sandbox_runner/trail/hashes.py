@@ -1,7 +1,8 @@
 """The short string hash of version 1 and its two 16-bit halves.
 
-A string's hash is the first four bytes of SHA-256 over its UTF-8 form, with no normalisation. It names the string
-in version 1 and identifies nothing: two strings can share it, so whoever writes must look for collisions.
+A string's hash is the first four bytes of SHA-256 over its UTF-8 form, with no normalisation. It names the
+string in version 1 and identifies nothing: two strings can share it, so whoever writes must look for
+collisions.
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ def utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise TrailError(
-            f"text with the lone surrogate U+{ord(text[error.start]):04X} at character {error.start} cannot be "
-            "written as UTF-8; replace it"
+            f"the lone surrogate U+{ord(text[error.start]):04X} at character {error.start} is no UTF-8 text"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """The operation table as the reference's interface shows it, and the resolution of raw operands for display.
 
-Resolution never fails: what cannot be resolved becomes a placeholder. A placeholder is for people; ``load`` refuses
-a trail that would need one.
+Resolution never fails: what cannot be resolved becomes a placeholder. A placeholder is for people; ``load``
+refuses a trail that would need one.
 """
 
 from __future__ import annotations

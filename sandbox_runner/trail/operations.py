@@ -1,4 +1,4 @@
-"""The one table of trail operations; compiler, codec, printer, verifier, dispatch and policy derive from it."""
+"""The one table of trail operations: compiler, codec, printer, verifier, dispatch and policy follow it."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Operand:
 class Operation:
     """What one opcode is: its operands in order and the world method it calls (``None``: event only).
 
-    ``alternative`` is a second form that is read but never compiled: GIT_PUSH names a repository by number, yet
-    trails exist that name it by text.
+    ``alternative`` is a second form that is read but never compiled: GIT_PUSH names a repository by number,
+    yet trails exist that name it by text.
     """
 
     opcode: TrailOpcodes

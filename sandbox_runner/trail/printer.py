@@ -1,7 +1,7 @@
 """Listings of trails for people: text, hex, verbose and compact.
 
-Operands are resolved by the operation's signature. Quotes, control characters and whatever else does not print are
-escaped, so that no trail can forge a line, move the cursor or reorder what is read.
+Operands are resolved by the operation's signature. Quotes, control characters and whatever else does not
+print are escaped, so that no trail can forge a line, move the cursor or reorder what is read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def quoted(text: str) -> str:
 
 
 def hex_dump(data: bytes) -> str:
-    """Sixteen bytes to the line: offset, bytes in upper case, printable ASCII; empty input gives empty text."""
+    """Sixteen bytes to the line: offset, upper-case bytes, printable ASCII; empty input gives empty text."""
     lines = []
     for offset in range(0, len(data), 16):
         row = data[offset : offset + 16]

@@ -18,8 +18,8 @@ _QUIET = frozenset({TrailOpcodes.TRAIL_BEGIN, TrailOpcodes.TRAIL_END, TrailOpcod
 class TrailProgram:
     """A list of steps.
 
-    ``version`` says how a pair of slots names a string: by the 32-bit hash of its text (1) or by its index in the
-    string table (2), whose keys are then the index as 8 hexadecimal digits.
+    ``version`` says how a pair of slots names a string: by the 32-bit hash of its text (1) or by its index
+    in the string table (2), whose keys are then the index as 8 hexadecimal digits.
     """
 
     steps: list[TrailStep] = field(default_factory=list)
@@ -62,7 +62,7 @@ class TrailProgram:
         return TrailProgram([*self.steps[:-1], *other.steps[1:-1], end], self.version)
 
     def fingerprint(self) -> str:
-        """The program digest: SHA-256 of the program encoded with an empty string table, 64 hexadecimal digits.
+        """The program digest: SHA-256 of the program encoded with an empty string table, 64 hex digits.
 
         It covers no text. A trail is identified by its ``file_digest`` and by nothing else.
         """

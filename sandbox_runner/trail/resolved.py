@@ -35,8 +35,8 @@ class ResolvedStep:
 class _Lazy(Sequence[_T]):
     """A sequence whose items are built when asked for.
 
-    A trail of a million steps would cost a hundred times its bytes as objects; a hostile one is made of nothing
-    else. So a verified trail keeps offsets and reads an item again each time.
+    A trail of a million steps would cost a hundred times its bytes as objects; a hostile one is made of
+    nothing else. So a verified trail keeps offsets and reads an item again each time.
     """
 
     __slots__ = ("_count", "_read")
@@ -67,7 +67,7 @@ class _Lazy(Sequence[_T]):
             mine == theirs for mine, theirs in zip(self, other, strict=True)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # equal to tuples with the same items, so it cannot have a hash of its own
+    __hash__ = None  # type: ignore[assignment]  # equal to tuples, whose hash it has not
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._count}>"

@@ -85,7 +85,7 @@ def _begin(step: TrailStep) -> bytes:
 
 
 def _id_hash(metadata: Mapping[str, Any]) -> str:
-    """A decoded step keeps the id's hash, so that encoding it again gives the same bytes whatever the text."""
+    """A decoded step keeps the id's hash, so that encoding it again gives the same bytes."""
     text, known = metadata.get("trail_id") or "", metadata.get("trail_id_hex")
     if known is not None and text in {"", known}:
         return str(known)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
-from sandbox_runner.trail.codec_v1 import SHAPES, Layout, wire_hex
+from sandbox_runner.trail.codec_v1 import HEADER, SHAPES, Layout, wire_hex
 from sandbox_runner.trail.findings import Finding, Severity
 from sandbox_runner.trail.hashes import NO_ID
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
@@ -34,7 +34,7 @@ def _error(code: str, text: str, step: int | None = None) -> Finding:
 
 def inspect(layout: Layout) -> Iterator[Finding]:
     """Everything that keeps a structurally sound trail from being replayed."""
-    yield from frame_findings(bytes(map(layout.data.__getitem__, layout.offsets)))
+    yield from frame_findings(layout.opcodes())
     yield from _total_findings(layout)
     yield from _step_findings(layout)
     yield from _table_findings(layout)
@@ -88,7 +88,8 @@ def _step_findings(layout: Layout) -> Iterator[Finding]:
         for at in shape.references:
             key = data[offset + at : offset + at + 4]
             if key not in keys:
-                name = next(field.name for field in shape.fields if field.at == at)
+                names = [name for name, is_text in shape.fields if is_text]
+                name = names[shape.references.index(at)]
                 yield unresolved_finding(index, shape.opcode, name, wire_hex(key))
 
 
@@ -149,19 +150,17 @@ class StepReader:
         self.agent = layout.text(free[0]) if len(free) == 1 else None
 
     def __call__(self, index: int) -> ResolvedStep:
+        """One step with its arguments."""
         layout = self._layout
         data, offset = layout.data, layout.offsets[index]
         opcode = data[offset]
         if opcode in _BARE:
             return ResolvedStep(index, TrailOpcodes(opcode), self._bare(index, opcode, offset))
         shape = SHAPES[opcode, data[offset + 1]]
+        values = shape.packing.unpack_from(data, offset + HEADER)
         arguments: dict[str, Argument] = {}
-        for field in shape.fields:
-            at = offset + field.at
-            if field.text:
-                arguments[field.name] = layout.text(layout.keys[data[at : at + 4]])
-            else:
-                arguments[field.name] = int.from_bytes(data[at : at + 2], "little", signed=field.signed)
+        for (name, is_text), value in zip(shape.fields, values, strict=True):
+            arguments[name] = layout.text(layout.keys[value]) if is_text else value
         return ResolvedStep(index, shape.opcode, arguments)
 
     def _bare(self, index: int, opcode: int, offset: int) -> dict[str, Argument]:

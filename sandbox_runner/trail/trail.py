@@ -94,7 +94,7 @@ def load(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Trail:
 
 
 def examine(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Iterator[Finding]:
-    """Everything there is to say about some bytes; ``load`` accepts them if and only if nothing is an error."""
+    """Everything there is to say about some bytes; ``load`` accepts them if nothing is an error."""
     try:
         layout = _scan(bytes(data), limits)
     except TrailDecodeError as error:
@@ -105,7 +105,7 @@ def examine(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Iterator[Findi
         sound = False
         yield finding
     if sound:
-        yield from _remarks(_trail(layout))
+        yield from _remarks(_trail(layout), layout.opcodes())
 
 
 def _scan(data: bytes, limits: TrailLimits) -> Layout | LayoutV2:
@@ -115,10 +115,10 @@ def _scan(data: bytes, limits: TrailLimits) -> Layout | LayoutV2:
 def _faults(layout: Layout | LayoutV2) -> Iterator[Finding]:
     if isinstance(layout, Layout):
         return inspect(layout)
-    return frame_findings(bytes(map(layout.opcode, range(len(layout.offsets)))))
+    return frame_findings(layout.opcodes())
 
 
-def _remarks(trail: Trail) -> Iterator[Finding]:
+def _remarks(trail: Trail, opcodes: bytes) -> Iterator[Finding]:
     """What is unusual about a trail that may be replayed."""
     if trail.trail_id is None and trail.trail_id_hash != NO_ID:
         yield Finding(
@@ -128,14 +128,10 @@ def _remarks(trail: Trail) -> Iterator[Finding]:
         yield Finding(
             Severity.INFO, "unknown-status", f"status {trail.status} has no meaning", len(trail.steps) - 1
         )
-    for step in trail.steps[1:]:
-        if step.opcode is TrailOpcodes.TRAIL_BEGIN:
-            yield Finding(
-                Severity.INFO,
-                "second-begin",
-                "TRAIL_BEGIN inside the trail is a mark without effect",
-                step.index,
-            )
+    again = opcodes.find(TrailOpcodes.TRAIL_BEGIN, 1)
+    while again > 0:
+        yield Finding(Severity.INFO, "second-begin", "TRAIL_BEGIN inside is a mark without effect", again)
+        again = opcodes.find(TrailOpcodes.TRAIL_BEGIN, again + 1)
 
 
 def _trail(layout: Layout | LayoutV2) -> Trail:

@@ -5,8 +5,8 @@
 the same bytes and loses nothing; 5. fingerprint: it can be computed; 6. string table: every text belongs to
 its hash and every reference of a step is there.
 
-Pass 6 needs a table. Without one, a program whose references point nowhere passes: other tools build such programs.
-``load`` is stricter still and is the only door to replay.
+Pass 6 needs a table. Without one, a program whose references point nowhere passes: other tools build such
+programs. ``load`` is stricter still and is the only door to replay.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 """Worklogs as files: a JSON list, ``{"entries": [...]}``, or one JSON object per line.
 
-The text comes from strangers, so nothing is built from it before its shape is known. An entry is a flat object of
-text, numbers, booleans and null; each is found in the bytes by a regular expression that cannot backtrack and is
-parsed alone. A nested value, a duplicate key, NaN, a number that no field could hold, or text that is not Unicode
-ends the reading with the entry's index.
+The text comes from strangers, so nothing is built from it before its shape is known. An entry is a flat
+object of text, numbers, booleans and null; each is found in the bytes by a regular expression that cannot
+backtrack and is parsed alone. A nested value, a duplicate key, NaN, a number that no field could hold, or
+text that is not Unicode ends the reading with the entry's index.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -23,11 +25,15 @@ _SPACE = rb"[ \t\r\n]*+"
 _SCALAR = rb"(?>" + _STRING + rb"|-?[0-9][0-9.eE+-]*+|true|false|null)"
 _PAIR = _SPACE + _STRING + _SPACE + rb":" + _SPACE + _SCALAR + _SPACE
 _BLANK = re.compile(_SPACE)
-_ENTRY = re.compile(rb"\{(?>" + _SPACE + rb"\}|" + _PAIR + rb"(?>," + _PAIR + rb")*+\})")
+_ENTRY = re.compile(rb"\{(?>" + _SPACE + rb"\}|" + _PAIR + rb"(?>," + _PAIR + rb"){0,63}+\})")
 _WRAPPED = re.compile(rb"\{" + _SPACE + rb'"entries"' + _SPACE + rb":" + _SPACE + rb"\[")
 _UNWRAPPED = re.compile(_SPACE + rb"\}")
 _PREFIX = re.compile(_SPACE + _STRING + _SPACE + rb":" + _SPACE)
+_NEXT = re.compile(_PAIR + rb",")
+_MAX_KEYS = 64
+"""Keys of an entry; no operation takes a quarter of them."""
 _MAX_DIGITS = 40
+"""Characters of a number; a float's 17 digits, sign and exponent fit easily."""
 
 
 def read_worklog(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> list[dict[str, Any]]:
@@ -115,61 +121,60 @@ def _entry(data: bytes, position: int, index: int, limits: TrailLimits) -> tuple
         text = str(memoryview(data)[position : match.end()], "utf-8")
     except UnicodeDecodeError as error:
         _refuse(f"entry {index} is not UTF-8 at offset {position + error.start}", index)
-    reader = _Reader(index)
     try:
-        entry: dict[str, Any] = json.loads(
-            text, object_pairs_hook=reader.pairs, parse_int=reader.whole, parse_float=reader.float
-        )
+        entry: dict[str, Any] = _DECODER.decode(text)
+        if "op" not in entry:
+            _refuse(f"entry {index} has no key 'op'", index, "op")
+        if "\\u" in text:  # the only way for a lone surrogate to get past the UTF-8 decoder
+            _check_unicode(entry)
     except json.JSONDecodeError as error:
-        _refuse(
-            f"entry {index} is no JSON at offset {position + len(text[: error.pos].encode())}: {error.msg}",
-            index,
-        )
+        offset = position + len(text[: error.pos].encode())
+        _refuse(f"entry {index} is no JSON at offset {offset}: {error.msg}", index)
+    except _UnusableError as error:
+        _refuse(f"entry {index} {error}", index, error.key)
     return entry, match.end()
 
 
-class _Reader:
+class _UnusableError(Exception):
     """What ``json`` leaves to its caller: duplicate keys, monstrous numbers, lone surrogates."""
 
-    def __init__(self, index: int) -> None:
-        self._index = index
+    def __init__(self, text: str, key: str | None = None) -> None:
+        super().__init__(text)
+        self.key = key
 
-    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        entry = dict(pairs)
-        if len(entry) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for position, key in enumerate(keys) if key in keys[:position])
-            _refuse(f"entry {self._index} has the key {twice[:64]!r} twice", self._index, twice)
-        for key, value in pairs:
-            for text in (key, value):
-                if isinstance(text, str) and not text.isascii():
-                    self._unicode(key, text)
-        return entry
 
-    def _unicode(self, key: str, text: str) -> None:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            code = ord(text[error.start])
-            _refuse(
-                f"entry {self._index}: {key[:64]!r} holds the lone surrogate U+{code:04X}", self._index, key
-            )
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) != len(pairs):
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise _UnusableError(f"has the key {twice[:64]!r} twice", twice)
+    return entry
 
-    def whole(self, digits: str) -> int:
-        return int(self._sane(digits))
 
-    def float(self, digits: str) -> float:
-        number = float(self._sane(digits))
-        if number in {float("inf"), float("-inf")}:
-            _refuse(f"entry {self._index} has a number that is too large: {digits}", self._index)
-        return number
+def _whole(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise _UnusableError(f"has a number of {len(digits)} characters, which no field holds")
+    return int(digits)
 
-    def _sane(self, digits: str) -> str:
-        if len(digits) > _MAX_DIGITS:
-            _refuse(
-                f"entry {self._index} has a number of {len(digits)} digits; no field holds it", self._index
-            )
-        return digits
+
+def _fraction(digits: str) -> float:
+    number = float(digits) if len(digits) <= _MAX_DIGITS else math.inf
+    if math.isinf(number):
+        raise _UnusableError(f"has the number {digits[:_MAX_DIGITS]}, which no field holds")
+    return number
+
+
+def _check_unicode(entry: dict[str, Any]) -> None:
+    for key, value in entry.items():
+        for text in (key, value):
+            try:
+                str(text).encode()
+            except UnicodeEncodeError as error:
+                code = ord(str(text)[error.start])
+                raise _UnusableError(f"holds the lone surrogate U+{code:04X} in {key[:64]!a}", key) from error
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_whole, parse_float=_fraction)
 
 
 def _explain(data: bytes, position: int, index: int, limits: TrailLimits) -> NoReturn:
@@ -179,15 +184,20 @@ def _explain(data: bytes, position: int, index: int, limits: TrailLimits) -> NoR
         _refuse(f"entry {index} must be a mapping, but {what} at offset {position}", index)
     end = min(len(data), position + limits.entry_bytes)
     at = position + 1
-    while pair := re.compile(_PAIR + rb",").match(data, at, end):
+    for _ in range(_MAX_KEYS):
+        pair = _NEXT.match(data, at, end)
+        if pair is None:
+            break
         at = pair.end()
+    else:
+        _refuse(f"entry {index} has more than {_MAX_KEYS} keys", index)
     prefix = _PREFIX.match(data, at, end)
     value_at = prefix.end() if prefix else at
     if len(data) - position > limits.entry_bytes and end - at > limits.entry_bytes // 2:
         _refuse(f"entry {index} is over the limit entry_bytes of {limits.entry_bytes}", index)
     if prefix and data[value_at : value_at + 1] in {b"{", b"["}:
         _refuse(
-            f"entry {index} has a nested value at offset {value_at}; values are text, numbers, true, false or null",
+            f"entry {index} has a nested value at offset {value_at}; no key takes one",
             index,
         )
     _refuse(f"entry {index} is no JSON object, near offset {value_at}", index)

@@ -1,0 +1,97 @@
+"""The kinds of values a policy has: each type stands with its limits and with how it narrows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from sandbox_runner.policy.frozen import FrozenMapping
+from sandbox_runner.policy.narrowing import Narrow, both, clauses_of_both, in_both, smallest_of_each
+from sandbox_runner.policy.paths import is_git_internal, normal_form
+from sandbox_runner.policy.patterns import Clauses, canonical, check_name_pattern, check_path_pattern
+from sandbox_runner.policy.units import SAFE_INTEGER, parse_size
+from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
+
+PERMITTED_ALWAYS: Final = frozenset({TrailOpcodes.TRAIL_BEGIN, TrailOpcodes.TRAIL_END})
+"""Opcodes that need no permission: the frame of every trail."""
+
+PATTERNS_IN_LIST: Final = 256
+"""Most patterns in one list."""
+
+
+class Section(BaseModel):
+    """A frozen record; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _check_opcodes(names: Any) -> Any:
+    if not isinstance(names, list | tuple | set | frozenset):
+        return names
+    known = {opcode.name for opcode in OPERATIONS}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{name!r} is no operation")
+    return tuple(sorted({*names} - {opcode.name for opcode in PERMITTED_ALWAYS}))
+
+
+def _clauses(check: Any) -> BeforeValidator:
+    def parse(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        if not value or not any(isinstance(item, list | tuple) for item in value):
+            value = [value]
+        if not all(isinstance(item, list | tuple) for item in value):
+            raise ValueError(
+                "a list of patterns holds either patterns or lists of patterns that must all match"
+            )
+        if sum(map(len, value)) > PATTERNS_IN_LIST:
+            raise ValueError(f"more than {PATTERNS_IN_LIST} patterns")
+        return canonical([[_text(item, check) for item in clause] for clause in value])
+
+    return BeforeValidator(parse)
+
+
+def _text(item: Any, check: Any) -> str:
+    if not isinstance(item, str):
+        raise ValueError(f"{item!r} is no text")  # noqa: TRY004 - pydantic reports value errors only
+    return str(check(item))
+
+
+def sorted_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(value)))
+
+
+def _directory(path: str) -> str:
+    """A workspace directory in normal form; the root is ``.``."""
+    normal = normal_form(path)
+    if is_git_internal(normal):
+        raise ValueError("git's own directory is no workspace directory")
+    return normal or "."
+
+
+def _by_opcode(value: Mapping[str, int]) -> Mapping[str, int]:
+    _check_opcodes(list(value))
+    return value
+
+
+frozen = AfterValidator(FrozenMapping)
+
+Count = Annotated[int, Field(strict=True, ge=0, le=SAFE_INTEGER), Narrow(min)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=SAFE_INTEGER), Narrow(min)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(strict=True, ge=0, le=SAFE_INTEGER), Narrow(min)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400, allow_inf_nan=False), Narrow(min)]
+Permission = Annotated[bool, Field(strict=True), Narrow(both)]
+Name = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
+Directory = Annotated[str, AfterValidator(_directory)]
+PathPatterns = Annotated[Clauses, _clauses(check_path_pattern), Narrow(clauses_of_both)]
+NamePatterns = Annotated[Clauses, _clauses(check_name_pattern), Narrow(clauses_of_both)]
+Opcodes = Annotated[tuple[str, ...], BeforeValidator(_check_opcodes), Narrow(in_both)]
+Limits = Annotated[
+    Mapping[str, Annotated[int, Field(strict=True, ge=0, le=SAFE_INTEGER)]],
+    AfterValidator(_by_opcode),
+    frozen,
+    Narrow(smallest_of_each),
+]

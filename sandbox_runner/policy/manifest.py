@@ -1,0 +1,119 @@
+"""What a trail needs, read from its steps: the ground for admission's answer and for least privilege."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sandbox_runner.policy.budget import written_bytes
+from sandbox_runner.policy.paths import UnusablePathError, normal_form
+from sandbox_runner.trail.operations import TrailOpcodes
+from sandbox_runner.trail.resolved import ResolvedStep
+
+__all__ = ["Manifest", "ManifestBuilder"]
+
+_T = TrailOpcodes
+
+# Which list of the manifest an operand goes into. An edit counts as a write.
+_LISTED: Final = {
+    _T.FILE_READ: (("reads", "path"),),
+    _T.FILE_WRITE: (("writes", "path"),),
+    _T.FILE_EDIT: (("writes", "path"),),
+    _T.SEARCH_CODE: (("searches", "pattern"),),
+    _T.TEST_RUN: (("tests", "test_path"),),
+    _T.GIT_COMMIT: (("repositories", "repo"),),
+    _T.GIT_PUSH: (("repositories", "repo"), ("pushes", "repo")),
+    _T.BOTTLE_DROP: (("bottles", "target"),),
+    _T.BOTTLE_READ: (("bottles", "source"),),
+    _T.SPELL_CAST: (("spells", "spell"),),
+    _T.ROOM_ENTER: (("rooms", "room"),),
+    _T.CAP_ISSUE: (("capabilities", "action"),),
+}
+_PATHS: Final = frozenset({"reads", "writes", "tests"})
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that a trail touches; lists are sorted and without repetition.
+
+    Attributes:
+        opcodes: how many steps of each operation, by name.
+        reads: files read, in normal form where they have one.
+        writes: files written or edited.
+        searches: patterns.
+        tests: test paths.
+        repositories: of commits and pushes, as the trail names them.
+        pushes: repositories pushed.
+        bottles: to and from whom messages go.
+        spells: names.
+        rooms: names.
+        capabilities: actions issued.
+        write_bytes: bytes of all texts written, and of all new texts of edits.
+    """
+
+    opcodes: Mapping[str, int]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    searches: tuple[str, ...]
+    tests: tuple[str, ...]
+    repositories: tuple[str, ...]
+    pushes: tuple[str, ...]
+    bottles: tuple[str, ...]
+    spells: tuple[str, ...]
+    rooms: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    write_bytes: int
+
+    @classmethod
+    def of(cls, steps: Iterable[ResolvedStep]) -> Manifest:
+        """The manifest of these steps."""
+        builder = ManifestBuilder()
+        for step in steps:
+            builder.add(step.opcode, step.arguments)
+        return builder.manifest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON has it."""
+        return {
+            name: value
+            if isinstance(value, int)
+            else dict(value)
+            if isinstance(value, Mapping)
+            else list(value)
+            for name in self.__slots__
+            for value in (getattr(self, name),)
+        }
+
+
+class ManifestBuilder:
+    """Collects a manifest step by step."""
+
+    def __init__(self) -> None:
+        self._opcodes: Counter[TrailOpcodes] = Counter()
+        self._lists: dict[str, set[Any]] = {name: set() for pairs in _LISTED.values() for name, _ in pairs}
+        self._write_bytes = 0
+
+    def add(self, opcode: TrailOpcodes, arguments: Mapping[str, Any]) -> None:
+        """Take one step into account."""
+        self._opcodes[opcode] += 1
+        for name, operand in _LISTED.get(opcode, ()):
+            self._lists[name].add(arguments[operand])
+        self._write_bytes += written_bytes(opcode, arguments)
+
+    def manifest(self) -> Manifest:
+        """What the steps so far need."""
+        lists = {
+            name: tuple(sorted({_normal(item) if name in _PATHS else str(item) for item in found}))
+            for name, found in self._lists.items()
+        }
+        opcodes = {opcode.name: count for opcode, count in sorted(self._opcodes.items())}
+        return Manifest(opcodes=opcodes, write_bytes=self._write_bytes, **lists)
+
+
+def _normal(path: str) -> str:
+    try:
+        return normal_form(path) or "."
+    except UnusablePathError:
+        return path

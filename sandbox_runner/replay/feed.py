@@ -79,13 +79,16 @@ class CallFeed:
         """End the stream: no more calls. Outcomes that are still outstanding are dropped.
 
         Raises:
-            SandboxError: the world broke while it ended.
+            SandboxError: the world broke while it ended, or delivered more than it was asked for.
         """
         outcomes, self._outcomes = self._outcomes, None
         if outcomes is None or self.fault is not None:
             return
         self._closing = True
         while self._next(outcomes, "after its last step") is not None:
+            if not self.outstanding:
+                self.fault = SandboxError("the world delivered more outcomes than it was given calls")
+                raise self.fault
             self.outstanding -= 1
         self.outstanding = 0
         self._closing = False
@@ -93,7 +96,7 @@ class CallFeed:
     def seek(self, index: int) -> None:
         """Let the world become idle, then begin a new stream at the step ``index``."""
         self.settle()
-        self._outcomes = None
+        self._closing = False
         self._pulled = index
         self.outstanding = 0
         self.fault = None

@@ -177,6 +177,10 @@ class VerificationError(SandboxRunnerError):
 
 
 class InterruptedRunError(SandboxRunnerError):
-    """The user stopped the run; its record is closed and its container gone."""
+    """The user stopped the run; its container is gone and its record, a directory, is closed at ``record``."""
 
     exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, *, record: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.record = record

@@ -1,0 +1,8 @@
+"""One trail in, one run record out."""
+
+from sandbox_runner.runner.home import DEFAULT_TENANT, Home
+from sandbox_runner.runner.inputs import TrailInput, read_input
+from sandbox_runner.runner.progress import OnProgress, Phase, Progress
+from sandbox_runner.runner.runner import Runner
+
+__all__ = ["DEFAULT_TENANT", "Home", "OnProgress", "Phase", "Progress", "Runner", "TrailInput", "read_input"]

@@ -1,0 +1,57 @@
+"""A run's input: trail bytes as they are, or a worklog compiled on the way in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox_runner.errors import TrailError
+from sandbox_runner.trail import Trail, compile_worklog, load, read_worklog
+
+__all__ = ["INPUT_LIMIT", "TrailInput", "read_input"]
+
+INPUT_LIMIT = 256 * 1024 * 1024
+"""Bytes of a trail or worklog; more is refused before it is read."""
+
+_WORKLOG_STARTS = (b"[", b"{")
+
+
+@dataclass(frozen=True, slots=True)
+class TrailInput:
+    """A trail that passed strict decoding, and the name its user knows it by (never a directory)."""
+
+    trail: Trail
+    source: str
+
+
+def read_input(source: str | Path | bytes) -> TrailInput:
+    """Read a trail or worklog from a file, or take its bytes.
+
+    Raises:
+        TrailError: there is no such file, it is too large, or it is neither a sound trail nor a sound worklog.
+    """
+    if isinstance(source, bytes):
+        return TrailInput(_trail(source, "the input"), "bytes")
+    path = Path(source)
+    return TrailInput(_trail(_read(path), str(path)), path.name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise TrailError(f"{path} is a directory; give a trail or a worklog file")
+        with path.open("rb") as file:
+            data = file.read(INPUT_LIMIT + 1)
+    except OSError as problem:
+        raise TrailError(f"cannot read {path}: {problem.strerror}") from problem
+    if len(data) > INPUT_LIMIT:
+        raise TrailError(f"{path} is larger than {INPUT_LIMIT} bytes, the limit of a trail")
+    return data
+
+
+def _trail(data: bytes, name: str) -> Trail:
+    if not data:
+        raise TrailError(f"{name} is empty; a trail has at least a TRAIL_BEGIN and a TRAIL_END")
+    if data.lstrip()[:1] in _WORKLOG_STARTS:
+        data = compile_worklog(read_worklog(data))
+    return load(data)

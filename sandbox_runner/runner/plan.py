@@ -1,0 +1,82 @@
+"""From a trail, its admission and the caller's wishes to one sandbox: pure, so that the rules are in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox_runner.policy import Policy, Privileges, guest_config
+from sandbox_runner.sandbox import SandboxSpec
+from sandbox_runner.trail import Trail
+
+__all__ = ["Wishes", "principal_of", "sandbox_spec"]
+
+_NOBODY = "executor"  # the format's own word for an agent that cannot be told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How one run is asked for, beyond its trail and its policy.
+
+    Attributes:
+        workspace: directory whose copy the run works on; None for an empty workspace.
+        base: name of the snapshot the run works on, instead of a directory.
+        bind: work in ``workspace`` itself; for trusted trails only.
+        exclude: gitignore-style patterns of what the copy leaves out.
+        gitignore: leave out what the directory's own ``.gitignore`` files name.
+        fail_fast: stop at the first step that fails or is refused.
+        dry_run: admit and list, run nothing.
+        runs: where the record goes, instead of the tenant's own folder.
+        labels: free words kept in the record.
+    """
+
+    workspace: Path | None = None
+    base: str | None = None
+    bind: bool = False
+    exclude: tuple[str, ...] = ()
+    gitignore: bool = False
+    fail_fast: bool = False
+    dry_run: bool = False
+    runs: Path | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def principal_of(trail: Trail, given: str | None) -> str:
+    """The agent on whose behalf a trail acts: the caller's word, else the trail's own agent."""
+    return given or trail.agent or _NOBODY
+
+
+def sandbox_spec(
+    trail: Trail,
+    policy: Policy,
+    privileges: Privileges,
+    *,
+    run_id: str,
+    image: str | None,
+    runtime: str | None,
+    principal: str,
+    bind: Path | None = None,
+    runtime_cache: Path | None = None,
+) -> SandboxSpec:
+    """The sandbox that this trail gets: what the policy allows, less what the trail does not need.
+
+    ``runtime`` may only choose where the policy leaves the choice.
+    """
+    guest: dict[str, Any] = {
+        **guest_config(policy, principal=principal, pushes=privileges.push),
+        # Ids of bottles and grants derive from this: the same trail gets the same ids wherever it is replayed.
+        "run_id": trail.sha256[:16],
+        "principal": principal,
+        "clock": trail.timestamp,
+    }
+    return SandboxSpec(
+        image=image,
+        runtime=runtime or policy.runtime,
+        resources=privileges.resources,
+        guest=guest,
+        run_id=run_id,
+        bind=bind,
+        runtime_cache=runtime_cache,
+    )

@@ -1,0 +1,286 @@
+"""One run, from the admitted trail to the sealed record."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
+from sandbox_runner.policy import Admission, GuardedWorld, Policy, Privileges
+from sandbox_runner.record import (
+    ImageInfo,
+    PolicyInfo,
+    RecordedWorld,
+    RunDirectory,
+    RunInfo,
+    RunRecord,
+    RunStatus,
+    SigningKey,
+    StepCounts,
+    TrailInfo,
+    now_text,
+)
+from sandbox_runner.replay import TrailEvent, TrailExecutor
+from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
+from sandbox_runner.runner.inputs import TrailInput
+from sandbox_runner.runner.plan import Wishes, sandbox_spec
+from sandbox_runner.runner.progress import OnProgress, Phase, Progress
+from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
+from sandbox_runner.runner.summary import facts_of_snapshot, outcome_of, refusals_of, verdict_source
+from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, ensure_image, seccomp_sha256
+from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
+from sandbox_runner.world import MockWorld, Status
+
+__all__ = ["Run"]
+
+
+@dataclass(slots=True)
+class _Ending:
+    """What is known of the end, filled in as the run comes to it."""
+
+    status: RunStatus = RunStatus.ERROR
+    exit_code: ExitCode = ExitCode.SANDBOX_FAILED
+    executor: TrailExecutor | None = None
+    snapshot: Snapshot | None = None
+    cleanup: dict[str, Any] | None = None
+    error: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def fault(self, problem: SandboxRunnerError) -> None:
+        """The run did not come to its end; it neither passed nor failed."""
+        self.status, self.exit_code = RunStatus.ERROR, problem.exit_code
+        self.error = f"{problem} ({problem.hint})" if problem.hint else str(problem)
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Everything one run needs, put together by ``Runner``."""
+
+    run_id: str
+    source: TrailInput
+    policy: Policy
+    admission: Admission
+    privileges: Privileges
+    wishes: Wishes
+    principal: str
+    tenant: str
+    runs: Path
+    store: SnapshotStore
+    image: str | None
+    runtime: str | None
+    runtime_cache: Path
+    signer: SigningKey | None
+    start: StartSandbox
+    tell: OnProgress
+
+    def execute(self) -> RunRecord:
+        """Replay, or refuse, or only list; seal the record in every case. Raises like ``Runner.run``."""
+        self._began = time.monotonic()
+        self._started_at = now_text()
+        skip = self.policy.on_violation == "skip" and self.admission.runnable
+        if not (self.admission.admitted or skip):
+            return self._without_sandbox(RunStatus.REFUSED, ExitCode.REFUSED)
+        if self.wishes.dry_run:
+            return self._without_sandbox(RunStatus.DRY_RUN, ExitCode.OK)
+        return self._in_sandbox()
+
+    # -- the two ways ---------------------------------------------------------------------------------------
+
+    def _without_sandbox(self, status: RunStatus, exit_code: ExitCode) -> RunRecord:
+        ending = _Ending(status, exit_code)
+        with self._open() as directory:
+            if status is RunStatus.DRY_RUN:
+                ending.executor = TrailExecutor(
+                    MockWorld(), self.source.trail, dry_run=True, principal=self.principal
+                )
+                ending.executor.execute()
+                if not self.admission.admitted:
+                    ending.exit_code = ExitCode.REFUSED
+            self._seal(directory, ending)
+        return self._closed(directory)
+
+    def _in_sandbox(self) -> RunRecord:
+        ensure_image(
+            Engine.connect(), self.image, on_progress=lambda line: self._report(Phase.IMAGE, line)
+        )
+        spec = sandbox_spec(
+            self.source.trail,
+            self.policy,
+            self.privileges,
+            run_id=self.run_id,
+            image=self.image,
+            runtime=self.runtime,
+            principal=self.principal,
+            bind=self.wishes.workspace if self.wishes.bind else None,
+            runtime_cache=self.runtime_cache,
+        )
+        ending = _Ending()
+        with StartingSandbox(self.start, spec) as starting:
+            base = self._base()
+            with self._open(base) as directory:
+                try:
+                    self._replay(starting.sandbox(), base, directory, ending)
+                except SandboxRunnerError as problem:
+                    ending.fault(problem)
+                except KeyboardInterrupt:
+                    ending.status, ending.exit_code = RunStatus.INTERRUPTED, ExitCode.INTERRUPTED
+                receipt = starting.close()
+                ending.cleanup = None if receipt is None else dict(receipt.as_dict())
+                self._seal(directory, ending)
+        if ending.status is RunStatus.INTERRUPTED:
+            raise InterruptedRunError(
+                f"the run was interrupted; its record is {directory.path}", record=str(directory.path)
+            )
+        return self._closed(directory)
+
+    # -- in the sandbox -------------------------------------------------------------------------------------
+
+    def _base(self) -> Snapshot | None:
+        """The snapshot that the run begins with."""
+        if self.wishes.base is not None:
+            return self.store.show(self.wishes.base)
+        if self.wishes.workspace is None:
+            return None
+        self._report(Phase.WORKSPACE, f"taking {self.wishes.workspace}")
+        source = DirectorySource(
+            self.wishes.workspace, exclude=self.wishes.exclude, gitignore=self.wishes.gitignore
+        )
+        return self.store.capture(source, label=f"base of {self.run_id}")
+
+    def _replay(
+        self, sandbox: Sandbox, base: Snapshot | None, directory: RunDirectory, ending: _Ending
+    ) -> None:
+        self._report(Phase.SANDBOX, f"{sandbox.runtime.name}, started in {sandbox.started_s:.2f} s")
+        directory.update(
+            image=ImageInfo(reference=sandbox.image.name, id=sandbox.image.id),
+            seccomp_sha256=seccomp_sha256(),
+            runtime=sandbox.runtime.name,
+        )
+        if base is not None and not self.wishes.bind:
+            self.store.fill(base.digest, sandbox)
+        recorder = directory.recorder(context={"container": sandbox.container_id[:12]})
+        guarded = GuardedWorld(
+            ContainerWorld(sandbox), self.policy, refusals=self.admission.refused
+        )
+        ending.executor = TrailExecutor(
+            RecordedWorld(guarded, recorder),
+            self.source.trail,
+            fail_fast=self.wishes.fail_fast,
+            principal=self.principal,
+            on_event=self._on_event,
+            chain_head=lambda: recorder.head,
+            refusals=refusals_of(self.source.trail, self.admission),
+        )
+        result = ending.executor.execute()
+        self._keep(sandbox, directory, ending)
+        ending.status, ending.exit_code = outcome_of(result.events)
+
+    def _keep(self, sandbox: Sandbox, directory: RunDirectory, ending: _Ending) -> None:
+        """Keep what the run leaves behind, once nothing in the sandbox moves any more."""
+        sandbox.quiesce()
+        ending.facts["ledger"] = keep_ledger(sandbox, directory)
+        if self.privileges.push:
+            ending.facts["pushes"] = keep_pushes(sandbox, directory)
+        self._report(Phase.SNAPSHOT, "keeping the workspace")
+        limits = Limits(
+            max_entries=self.policy.resources.workspace_inodes + 1,
+            max_total_bytes=self.policy.resources.workspace,
+        )
+        ending.snapshot = self.store.capture(
+            sandbox, label=self.run_id, limits=Limits() if self.wishes.bind else limits
+        )
+        ending.facts["snapshot"] = facts_of_snapshot(ending.snapshot)
+
+    def _on_event(self, event: TrailEvent) -> None:
+        self.tell(
+            Progress(
+                Phase.STEP,
+                f"{event.opcode_name} {event.result}",
+                step=event.step_index + 1,
+                total=len(self.source.trail.steps),
+                status=event.status,
+                run_id=self.run_id,
+            )
+        )
+
+    # -- the record -----------------------------------------------------------------------------------------
+
+    def _open(self, base: Snapshot | None = None) -> RunDirectory:
+        trail = self.source.trail
+        info = RunInfo(
+            run_id=self.run_id,
+            tenant=self.tenant,
+            created_at=self._started_at,
+            trail=TrailInfo(
+                sha256=trail.sha256,
+                bytes=len(trail.data),
+                version=trail.version,
+                steps=len(trail.steps),
+                agent=trail.agent,
+                trail_id=trail.trail_id,
+                source=self.source.source,
+            ),
+            policy=PolicyInfo(name=self.policy.name, sha256=self.policy.sha256),
+            base_snapshot=None if base is None else base.digest,
+            principal=self.principal,
+            limits=self.privileges.resources.model_dump(mode="json"),
+            options=self._options(),
+            versions={"sandbox_runner": version("sandbox-runner"), "python": platform.python_version()},
+            labels=dict(self.wishes.labels),
+        )
+        return RunDirectory.create(self.runs, info, trail=trail.data, policy=self.policy.canonical())
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "fail_fast": self.wishes.fail_fast,
+            "dry_run": self.wishes.dry_run,
+            "bind": self.wishes.bind,
+            "image": self.image,
+            "meta_style": "bound",
+            "privileges": self.privileges.to_json(),
+        }
+
+    def _seal(self, directory: RunDirectory, ending: _Ending) -> None:
+        result = None if ending.executor is None else ending.executor.result()
+        events = () if result is None else result.events
+        directory.seal(
+            signer=self.signer,
+            meta_trail=None if result is None else result.execution_trail,
+            status=ending.status,
+            exit_code=int(ending.exit_code),
+            steps=self._counts(events),
+            events=tuple(event.to_dict() for event in events),
+            snapshot=None if ending.snapshot is None else ending.snapshot.digest,
+            verdict_source=verdict_source(self.policy, self.privileges),
+            cleanup=ending.cleanup,
+            violations=tuple(violation.to_json() for violation in self.admission.violations),
+            error=ending.error,
+            started_at=self._started_at,
+            duration_s=round(time.monotonic() - self._began, 6),
+            facts={**ending.facts, "needs": self.admission.manifest.to_json()},
+        )
+
+    def _counts(self, events: tuple[TrailEvent, ...]) -> StepCounts:
+        counts = Counter(event.status for event in events)
+        refused = counts[Status.REFUSED] if events else len(self.admission.refused)
+        return StepCounts(
+            total=len(self.source.trail.steps),
+            ok=counts[Status.OK],
+            failed=counts[Status.FAILED],
+            refused=refused,
+            skipped=counts[Status.SKIPPED],
+        )
+
+    def _closed(self, directory: RunDirectory) -> RunRecord:
+        record = RunRecord.load(directory.path)
+        self._report(Phase.CLOSED, str(directory.path))
+        return record
+
+    def _report(self, phase: Phase, message: str) -> None:
+        self.tell(Progress(phase, message, total=len(self.source.trail.steps), run_id=self.run_id))

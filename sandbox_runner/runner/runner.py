@@ -1,0 +1,159 @@
+"""One trail in, one run record out: the only place where the layers are put together.
+
+    trail ─► admission ─► base snapshot + sandbox ─► replay ─► at rest ─► final snapshot ─► removal ─► sealed record
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox_runner.errors import SnapshotError, WorkspaceError
+from sandbox_runner.policy import Policy, admit, withhold
+from sandbox_runner.record import RunRecord, SigningKey, new_run_id, signing_key
+from sandbox_runner.runner.home import DEFAULT_TENANT, Home
+from sandbox_runner.runner.inputs import TrailInput, read_input
+from sandbox_runner.runner.plan import Wishes, principal_of
+from sandbox_runner.runner.progress import OnProgress, Phase, Progress, silent
+from sandbox_runner.runner.run import Run
+from sandbox_runner.runner.starting import StartSandbox
+from sandbox_runner.sandbox import Sandbox
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """Replays trails under one policy and keeps their records. Several threads may run trails at once.
+
+    Args:
+        policy: what a trail may do.
+        home: the state directory.
+        tenant: whose runs and snapshots these are.
+        image: the sandbox image; None for the default one, which is built where it is missing.
+        runtime: the container runtime; None leaves it to the policy.
+        principal: the agent on whose behalf trails act; None takes each trail's own.
+        sign: whether records are signed.
+        key: the signing key; None for the state directory's, made on first use.
+        start: where sandboxes come from: started for each run, or taken from a warm pool.
+        on_progress: told what a run does.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        home: Home | None = None,
+        tenant: str = DEFAULT_TENANT,
+        image: str | None = None,
+        runtime: str | None = None,
+        principal: str | None = None,
+        sign: bool = True,
+        key: SigningKey | None = None,
+        start: StartSandbox = Sandbox.start,
+        on_progress: OnProgress = silent,
+    ) -> None:
+        self.policy = policy
+        self.home = home or Home()
+        self.tenant = tenant
+        self.image = image
+        self.runtime = runtime
+        self.principal = principal
+        self.start = start
+        self.on_progress = on_progress
+        self._sign = sign
+        self._key = key
+
+    def run(
+        self,
+        trail: str | Path | bytes | TrailInput,
+        *,
+        workspace: str | Path | None = None,
+        base: str | None = None,
+        bind: bool = False,
+        exclude: tuple[str, ...] = (),
+        gitignore: bool = False,
+        fail_fast: bool = False,
+        dry_run: bool = False,
+        runs: Path | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> RunRecord:
+        """Replay a trail; the record says how it went, ``record.result.status`` first of all.
+
+        Args:
+            trail: a trail's or worklog's file, or its bytes.
+            workspace: directory whose copy the trail works on; it is never written.
+            base: a snapshot to work on instead, by digest, prefix or tag.
+            bind: work in ``workspace`` itself. For trails you trust: nothing protects the directory from them.
+            exclude: gitignore-style patterns of what the copy leaves out.
+            gitignore: leave out what the directory's ``.gitignore`` files name.
+            fail_fast: stop at the first step that fails or is refused.
+            dry_run: admit the trail and list what it would call; nothing runs.
+            runs: folder for the record, instead of the tenant's own.
+            labels: free words kept in the record.
+
+        Raises:
+            InputError: trail, workspace or snapshot is unusable; nothing was run and there is no record.
+            SandboxError: no sandbox could be had at all; there is no record. A sandbox that breaks later is told by
+                the record's status ``error``.
+            InterruptedRunError: the user stopped the run; its record is closed.
+            StoreError: the state directory cannot be written.
+        """
+        wishes = Wishes(
+            workspace=None if workspace is None else Path(workspace),
+            base=base,
+            bind=bind,
+            exclude=tuple(exclude),
+            gitignore=gitignore,
+            fail_fast=fail_fast,
+            dry_run=dry_run,
+            runs=runs,
+            labels=labels or {},
+        )
+        return self._prepared(trail if isinstance(trail, TrailInput) else read_input(trail), wishes).execute()
+
+    def _prepared(self, source: TrailInput, wishes: Wishes) -> Run:
+        _check(wishes)
+        store = self.home.store(self.tenant)
+        if wishes.base is not None:
+            store.show(wishes.base)  # an unknown name is the user's mistake, told before anything starts
+        admission = admit(source.trail, self.policy)
+        run_id = new_run_id()
+        self.on_progress(
+            Progress(Phase.ADMITTED, source.source, total=len(source.trail.steps), run_id=run_id)
+        )
+        return Run(
+            run_id=run_id,
+            source=source,
+            policy=self.policy,
+            admission=admission,
+            privileges=withhold(self.policy, admission.manifest),
+            wishes=wishes,
+            principal=principal_of(source.trail, self.principal),
+            tenant=self.tenant,
+            runs=wishes.runs or self.home.runs(self.tenant),
+            store=store,
+            image=self.image,
+            runtime=self.runtime,
+            runtime_cache=self.home.path / "runtimes.json",
+            signer=self._signer(),
+            start=self.start,
+            tell=self.on_progress,
+        )
+
+    def _signer(self) -> SigningKey | None:
+        if not self._sign:
+            return None
+        if self._key is None:
+            self._key = signing_key(self.home.keys)
+        return self._key
+
+
+def _check(wishes: Wishes) -> None:
+    workspace = wishes.workspace
+    if workspace is not None and wishes.base is not None:
+        raise SnapshotError("a run works on a directory or on a snapshot, not on both; leave one of them out")
+    if workspace is None and wishes.bind:
+        raise WorkspaceError("working in place needs a workspace; name the directory")
+    if workspace is not None and not workspace.is_dir():
+        what = "is no directory" if workspace.exists() else "does not exist"
+        raise WorkspaceError(f"the workspace {workspace} {what}; name the directory the trail works on")

@@ -1,0 +1,62 @@
+"""What a run came to, in the words of its record; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandbox_runner.errors import ExitCode
+from sandbox_runner.policy import Admission, Policy, Privileges
+from sandbox_runner.record import RunStatus
+from sandbox_runner.replay import TrailEvent
+from sandbox_runner.snapshot import Snapshot, json_path
+from sandbox_runner.trail import OPERATIONS, Trail
+from sandbox_runner.world import Outcome, Status
+
+__all__ = ["facts_of_snapshot", "outcome_of", "refusals_of", "verdict_source"]
+
+
+def outcome_of(events: Sequence[TrailEvent]) -> tuple[RunStatus, ExitCode]:
+    """A refusal outweighs a failure: what the policy stopped cannot be blamed on the steps after it."""
+    statuses = {event.status for event in events}
+    if Status.REFUSED in statuses:
+        return RunStatus.REFUSED, ExitCode.REFUSED
+    if Status.FAILED in statuses:
+        return RunStatus.FAILED, ExitCode.STEP_FAILED
+    return RunStatus.SUCCESS, ExitCode.OK
+
+
+def refusals_of(trail: Trail, admission: Admission) -> Mapping[int, Outcome]:
+    """The refused steps that call no world, such as a COMMENT; the guard refuses the others itself."""
+    return {
+        index: Outcome(
+            Status.REFUSED,
+            f"{trail.steps[index].opcode.name}: ERROR refused: {violation.rule}",
+            {"rule": violation.rule, "message": violation.message},
+        )
+        for index, violation in admission.refused.items()
+        if index >= 0 and OPERATIONS[trail.steps[index].opcode].method is None
+    }
+
+
+def verdict_source(policy: Policy, privileges: Privileges) -> str | None:
+    """Who says that a test passed; None where no test ran."""
+    if not privileges.tests:
+        return None
+    if policy.tests.honour_project_config:
+        return "pytest's exit status and report, with the project's own configuration: the project's own word"
+    return "pytest's exit status and report, without the project's configuration; reported by the tested process"
+
+
+def facts_of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """What the record keeps of the final snapshot beside its digest."""
+    return {
+        "files": snapshot.files,
+        "directories": snapshot.directories,
+        "links": snapshot.links,
+        "size": snapshot.size,
+        "stored": snapshot.stored,
+        "partial": snapshot.partial,
+        "omissions": [{"path": json_path(item.path), "reason": item.reason} for item in snapshot.omissions[:1000]],
+        "notes": [{"text": note.text, "count": note.count} for note in snapshot.notes],
+    }

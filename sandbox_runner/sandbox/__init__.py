@@ -8,8 +8,10 @@ guest leaves, and Docker removes container and volume; what a crash of Docker it
 labels and removed later.
 """
 
+from sandbox_runner.sandbox.confinement import seccomp_sha256
 from sandbox_runner.sandbox.engine import Engine
 from sandbox_runner.sandbox.images import Image, build_image, default_tag, ensure_image, list_images
+from sandbox_runner.sandbox.pool import SandboxPool
 from sandbox_runner.sandbox.receipt import CleanupReceipt
 from sandbox_runner.sandbox.runtimes import RuntimeChoice
 from sandbox_runner.sandbox.sandbox import Sandbox
@@ -24,10 +26,12 @@ __all__ = [
     "Image",
     "RuntimeChoice",
     "Sandbox",
+    "SandboxPool",
     "SandboxSpec",
     "build_image",
     "default_tag",
     "ensure_image",
     "list_images",
     "new_run_id",
+    "seccomp_sha256",
 ]

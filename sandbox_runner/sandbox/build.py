@@ -8,6 +8,7 @@ Each step says in one sentence what is done and why.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -28,7 +29,6 @@ REGISTRY_ANSWER_S = 20  # how long a registry may stay silent before Debian's pa
 REGISTRY_TOTAL_S = 300
 BOOTSTRAP_S = 900
 BUILD_S = 900
-_STAGE = "sandbox-runner.stage=prepared"
 
 Progress = Callable[[str], None]
 
@@ -103,7 +103,7 @@ def _bootstrap(engine: Engine, recipe: Path, tag: str, say: Progress) -> str:
         command = [program, "--variant=minbase", f"--include={packages}", *excluded, *hooks, SUITE, str(root)]
         say(f"Making a Debian root with {packages}.")
         _run(command, BOOTSTRAP_S, say)
-        name = f"{tag}-base"
+        name = f"{tag}-base-{secrets.token_hex(4)}"
         say("Importing it into Docker.")
         repository, _, version = name.rpartition(":")
         engine.call("import a base", engine.api.import_image_from_file, str(root), repository, version)
@@ -158,7 +158,8 @@ def _build(engine: Engine, recipe: Path, tag: str, base: str, origin: str, *, sa
     """Run the recipe on a base that is there."""
     say(f"Building {tag} on {base}.")
     labels = {"sandbox-runner.recipe": tag.rpartition(":")[2], "sandbox-runner.base": origin}
-    options = {"path": str(recipe), "tag": tag, "buildargs": {"BASE": base}, "labels": labels}
+    build = secrets.token_hex(8)
+    options = {"path": str(recipe), "tag": tag, "buildargs": {"BASE": base, "BUILD": build}, "labels": labels}
     last = ""
     for event in engine.stream(
         "build the image",
@@ -179,11 +180,12 @@ def _build(engine: Engine, recipe: Path, tag: str, base: str, origin: str, *, sa
         if line:
             last = line
             say(line[:200])
-    _forget_stages(engine)
+    _forget_stage(engine, build)
 
 
-def _forget_stages(engine: Engine) -> None:
-    """Remove the first stage, which nothing uses any more."""
-    found = engine.call("list images", engine.api.images, filters={"label": _STAGE, "dangling": True})
+def _forget_stage(engine: Engine, build: str) -> None:
+    """Remove the first stage of one build, which nothing uses any more."""
+    filters = {"label": f"sandbox-runner.build={build}", "dangling": True}
+    found = engine.call("list images", engine.api.images, filters=filters)
     for entry in found:
         engine.find("remove a build stage", engine.api.remove_image, entry["Id"])

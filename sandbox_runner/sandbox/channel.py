@@ -48,6 +48,9 @@ class _Open:
 class Channel:
     """The host's end of the stream.
 
+    Attributes:
+        ended: whether the other side is gone, as opposed to slow or wrong.
+
     Every method raises ``ChannelError`` when the stream ended, stalled, or carried what is no answer; the
     channel cannot be used afterwards. ``GuestError`` is the guest's own report of a fault.
     """
@@ -64,17 +67,25 @@ class Channel:
         self._queued = 0
         self._open: deque[_Open] = deque()
         self._next = 0
+        self._abandoned = 0
+        self.ended = False
         self._errors = bytearray()
 
     @property
     def outstanding(self) -> int:
         """Requests sent and not answered yet."""
-        return len(self._open)
+        return len(self._open) - self._abandoned
 
     @property
     def unsent(self) -> int:
         """Bytes accepted and not yet taken by the stream."""
         return self._queued
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the stream is open and nothing has come that nobody asked for."""
+        self._poll.modify(self._socket, select.POLLIN)
+        return not self.ended and not self._poll.poll(0)
 
     @property
     def last_words(self) -> str:
@@ -107,16 +118,14 @@ class Channel:
         """Hand over what is queued, as far as the stream takes it without waiting."""
         self._write_some()
 
+    def abandon(self) -> None:
+        """Give up on every open answer: each is taken and dropped before the next one is waited for."""
+        self._abandoned = len(self._open)
+
     def receive(self) -> Answer:
         """Wait for the answer to the oldest open request; an answer in parts counts each part on its own."""
-        request = self._open[0]
-        header, body = self._frame(request)
-        if type(header.get("id")) is not int or header["id"] != request.number:
-            raise ChannelError(
-                f"The guest answered something else than the {request.kind} request it was given."
-            )
-        if header.get("more") is not True:
-            self._open.popleft()
+        self._drop_abandoned()
+        request, header, body = self._part()
         if header.get("ok") is not True:
             raise GuestError(f"The guest could not do {request.kind}: {_told(header.get('fault'))}.")
         return Answer({key: value for key, value in header.items() if key not in {"id", "ok"}}, body)
@@ -136,10 +145,13 @@ class Channel:
         self._must_be_idle(kind)
         self.send(kind, header, body, allowance_s=allowance_s)
         more = True
-        while more:
-            answer = self.receive()
-            more = answer.header.get("more") is True
-            yield answer
+        try:
+            while more:
+                answer = self.receive()
+                more = answer.header.get("more") is True
+                yield answer
+        finally:
+            self.abandon()
 
     def hang_up(self) -> None:
         """End the stream; whoever waits for an answer gets a ``ChannelError``. Any thread may call this."""
@@ -150,8 +162,30 @@ class Channel:
         self._attachment.close()
 
     def _must_be_idle(self, kind: str) -> None:
-        if self._open:
-            raise ChannelError(f"A {kind} request came while {len(self._open)} others were open.")
+        if self.outstanding:
+            raise ChannelError(f"A {kind} request came while {self.outstanding} others were open.")
+
+    def _drop_abandoned(self) -> None:
+        """Take the answers nobody waits for; they may come in parts, but not for ever."""
+        end = time.monotonic() + sum(request.allowance_s for request in self._open)
+        while self._abandoned:
+            before = len(self._open)
+            self._part()
+            self._abandoned -= before - len(self._open)
+            if time.monotonic() > end:
+                raise ChannelError("The guest did not end answers that were given up on.")
+
+    def _part(self) -> tuple[_Open, Mapping[str, Any], bytes]:
+        """The next frame, which must be the answer, or a part of it, to the oldest open request."""
+        request = self._open[0]
+        header, body = self._frame(request)
+        if type(header.get("id")) is not int or header["id"] != request.number:
+            raise ChannelError(
+                f"The guest answered something else than the {request.kind} request it was given."
+            )
+        if header.get("more") is not True:
+            self._open.popleft()
+        return request, header, body
 
     def _frame(self, request: _Open) -> tuple[Mapping[str, Any], bytes]:
         end = time.monotonic() + request.allowance_s
@@ -190,8 +224,10 @@ class Channel:
         except BlockingIOError:
             return
         except OSError as error:
+            self.ended = True
             raise ChannelError(f"The stream to the guest broke: {error.strerror}.") from error
         if count == 0:
+            self.ended = True
             raise ChannelError("The stream to the guest ended.")
         for stream, piece in self._demultiplexer.feed(self._buffer[:count]):
             if stream == STDOUT:
@@ -213,6 +249,7 @@ class Channel:
         except BlockingIOError:
             return
         except OSError as error:
+            self.ended = True
             raise ChannelError(f"The stream to the guest broke: {error.strerror}.") from error
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,16 @@ from sandbox_runner.errors import ConfigurationError
 from sandbox_runner.policy.schema import Resources
 from sandbox_runner.resources import resource
 
-__all__ = ["GUEST_RESERVE", "MASKED", "READ_ONLY", "SHM_SIZE", "WORKSPACE", "host_config", "random_uid"]
+__all__ = [
+    "GUEST_RESERVE",
+    "MASKED",
+    "READ_ONLY",
+    "SHM_SIZE",
+    "WORKSPACE",
+    "host_config",
+    "random_uid",
+    "seccomp_sha256",
+]
 
 WORKSPACE = "/workspace"
 SHM_SIZE = 16 << 20  # enough for multiprocessing's semaphores and small shared arrays
@@ -102,7 +112,7 @@ def host_config(
         "Runtime": runtime,
         "SecurityOpt": ["no-new-privileges", f"seccomp={_seccomp()}"],
         "Tmpfs": {
-            "/tmp": f"size={resources.tmp},nr_inodes={_TMP_INODES},{_OPEN}",  # noqa: S108
+            "/tmp": f"size={resources.tmp},nr_inodes={_TMP_INODES},{_OPEN},exec",  # noqa: S108
             "/dev/shm": f"size={SHM_SIZE},nr_inodes={_SHM_INODES},{_OPEN},noexec",  # noqa: S108
         },
         "Ulimits": [
@@ -139,6 +149,11 @@ def _workspace(resources: Resources, uid: int, labels: Mapping[str, str]) -> Mou
 
 def _bound(directory: Path) -> Mount:
     return Mount(WORKSPACE, str(directory), type="bind", propagation="rprivate")
+
+
+def seccomp_sha256() -> str:
+    """Digest of the seccomp profile in force, as it is handed to Docker."""
+    return sha256(_seccomp().encode()).hexdigest()
 
 
 def _seccomp() -> str:

@@ -30,7 +30,15 @@ class Container:
     attachment: Attachment
 
 
-def launch(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, uid: int) -> Container:
+def launch(
+    engine: Engine,
+    spec: SandboxSpec,
+    *,
+    image: str,
+    runtime: str,
+    uid: int,
+    command: tuple[str, ...] = COMMAND,
+) -> Container:
     """Create a container, attach to it, start it. Nothing is left behind when that fails.
 
     Args:
@@ -39,12 +47,14 @@ def launch(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, uid: 
         image: id of the image.
         runtime: a runtime that the Engine knows.
         uid: the uid that the guest will wear.
+        command: the arguments of process 1, the guest's by default.
 
     Raises:
         ImageError: the image has no Python.
         DockerError: Docker refused or did not answer.
     """
     settings = _settings(engine, spec, image=image, runtime=runtime, uid=uid)
+    settings["Entrypoint"] = list(command)
     created = engine.call("create a container", engine.api.create_container_from_config, settings)
     container = str(created["Id"])
     attachment: Attachment | None = None
@@ -67,7 +77,6 @@ def _settings(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, ui
     settings: dict[str, Any] = engine.api.create_container_config(
         image,
         [],
-        entrypoint=list(COMMAND),
         # Without ``detach`` docker-py also sets StdinOnce: the stream's end is the end of the guest's stdin.
         stdin_open=True,
         detach=False,
@@ -78,7 +87,7 @@ def _settings(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, ui
         working_dir="/",
         labels=labels,
         # An image's own check would run programs beside the guest.
-        healthcheck=Healthcheck(test="NONE"),
+        healthcheck=Healthcheck(test=["NONE"]),
     )
     settings["HostConfig"] = host
     return settings

@@ -5,7 +5,12 @@ Making the default image is in ``build``; this module finds, lists and ensures.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +93,27 @@ def ensure_image(engine: Engine, name: str | None = None, *, on_progress: Progre
         ImageError: a named image is not there, or the default one cannot be built.
     """
     if name is None and find_image(engine, default_tag()) is None:
-        return build_image(engine, on_progress=on_progress)
+        with _one_at_a_time():
+            # Whoever held the lock may have built it meanwhile.
+            if find_image(engine, default_tag()) is None:
+                return build_image(engine, on_progress=on_progress)
     return _present(engine, name or default_tag())
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two first runs at once build one image; a lock that cannot be had only costs the second build."""
+    path = Path(tempfile.gettempdir(), f"sandbox-runner-build-{os.getuid()}.lock")
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _present(engine: Engine, name: str) -> Image:

@@ -10,7 +10,7 @@ from typing import Any
 from sandbox_runner.errors import DockerError
 from sandbox_runner.sandbox.engine import Engine
 
-__all__ = ["CleanupReceipt", "remove"]
+__all__ = ["CleanupReceipt", "force_container", "force_volume", "remove"]
 
 _KILLED_S = 15.0  # from a forced removal to Docker's own word that nothing is left
 _GLANCE_S = 0.02
@@ -62,7 +62,7 @@ def remove(engine: Engine, container: str, volumes: tuple[str, ...], *, patience
         exit_code = None if left is None else left.get("StatusCode")
     except DockerError:
         how = "removed"
-        _force(engine, container)
+        force_container(engine, container)
     end = time.monotonic() + _KILLED_S
     container_gone = volumes_gone = False
     while not (container_gone and volumes_gone) and time.monotonic() < end:
@@ -75,7 +75,8 @@ def remove(engine: Engine, container: str, volumes: tuple[str, ...], *, patience
             time.sleep(_GLANCE_S)
             # A volume outlives its container by a moment only; what stays is removed by name.
             if container_gone and time.monotonic() > began + patience_s:
-                _force_volumes(engine, volumes)
+                for name in volumes:
+                    force_volume(engine, name)
     return CleanupReceipt(
         container=container,
         volumes=volumes,
@@ -87,8 +88,9 @@ def remove(engine: Engine, container: str, volumes: tuple[str, ...], *, patience
     )
 
 
-def _force(engine: Engine, container: str) -> None:
-    """Remove a container whatever its state; a paused one cannot die before it is thawed."""
+def force_container(engine: Engine, container: str) -> None:
+    """Remove a container in whatever state, and its anonymous volumes; look afterwards."""
+    # A paused container cannot die before it is thawed.
     for what, ask, options in (
         ("unpause a container", engine.api.unpause, {}),
         ("remove a container", engine.api.remove_container, {"force": True, "v": True}),
@@ -96,12 +98,12 @@ def _force(engine: Engine, container: str) -> None:
         try:
             engine.find(what, ask, container, **options)
         except DockerError:
-            continue  # not paused, or being removed already: the receipt tells what is left
+            continue  # not paused, or somebody else is removing it
 
 
-def _force_volumes(engine: Engine, volumes: tuple[str, ...]) -> None:
-    for name in volumes:
-        try:
-            engine.find("remove a volume", engine.api.remove_volume, name, force=True)
-        except DockerError:
-            continue
+def force_volume(engine: Engine, name: str) -> None:
+    """Remove a volume that nothing uses; look afterwards."""
+    try:
+        engine.find("remove a volume", engine.api.remove_volume, name, force=True)
+    except DockerError:
+        return  # in use, or somebody else is removing it

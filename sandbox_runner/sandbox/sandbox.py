@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -42,6 +41,7 @@ class Sandbox:
         runtime: the runtime that was chosen, and why.
         uid: the uid that belongs to this sandbox alone.
         container_id: Docker's id of the container.
+        guest: the configuration the guest was given.
         facts: what the guest told about itself: Python, tools, uid.
         started_s: seconds from the request to the guest's first answer.
 
@@ -65,6 +65,7 @@ class Sandbox:
         self.runtime = runtime
         self.uid = uid
         self.container_id = container.id
+        self.guest: Mapping[str, Any] = {}
         self.facts: Mapping[str, Any] = {}
         self.started_s = 0.0
         self.channel = Channel(container.attachment)
@@ -76,25 +77,36 @@ class Sandbox:
         self._closing = threading.Lock()
 
     @classmethod
-    def start(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
-        """Start a sandbox and wait until its guest has answered.
+    def prepare(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
+        """Start a sandbox whose guest boots and waits; ``set_up`` tells it whose it is.
 
         Raises:
             ImageError: no usable image.
             ConfigurationError: limits that cannot work, or a runtime that Docker does not know.
             SandboxError: anything else that kept it from starting; nothing is left behind.
         """
-        began = time.monotonic()
         spec = spec or SandboxSpec()
         engine = engine or Engine.connect()
         image = ensure_image(engine, spec.image)
 
         def trial(runtime: str) -> None:
             plain = SandboxSpec(image=spec.image, run_id=spec.run_id, deadlines=spec.deadlines)
-            cls._launch(engine, plain, image, RuntimeChoice(runtime, "start test")).close()
+            with cls._launch(engine, plain, image, RuntimeChoice(runtime, "start test")) as sandbox:
+                sandbox.set_up(plain.run_id, {})
 
         choice = engine.runtimes().choose(spec.runtime, image.id, trial, cache=spec.runtime_cache)
-        sandbox = cls._launch(engine, spec, image, choice)
+        return cls._launch(engine, spec, image, choice)
+
+    @classmethod
+    def start(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
+        """Start a sandbox and wait for its guest; raises what ``prepare`` and ``set_up`` raise."""
+        began = time.monotonic()
+        sandbox = cls.prepare(spec, engine=engine)
+        try:
+            sandbox.set_up(sandbox.spec.run_id, sandbox.spec.guest)
+        except BaseException:
+            sandbox.close()
+            raise
         sandbox.started_s = time.monotonic() - began
         return sandbox
 
@@ -109,6 +121,22 @@ class Sandbox:
             sandbox.close()
             raise
         return sandbox
+
+    def set_up(self, run_id: str, guest: Mapping[str, Any]) -> None:
+        """Give the guest its configuration, once, and wait for its first answer.
+
+        Args:
+            run_id: names the run in the guest.
+            guest: the guest's configuration; ``run_id``, ``uid`` and ``workspace`` are filled in here.
+        """
+        config = {**guest, "workspace": WORKSPACE, "run_id": run_id, "uid": self.uid}
+        answer = self.request("setup", {"config": config}, allowance_s=self.spec.deadlines.start)
+        with self._explained():
+            facts = answer.header.get("facts")
+            if not isinstance(facts, dict):
+                raise ChannelError("The guest's first answer holds no facts.")
+        self.facts = facts
+        self.guest = guest
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +155,11 @@ class Sandbox:
     def broken(self) -> bool:
         """Whether a fault ended it."""
         return self._fault is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing has gone wrong since the last answer, as far as the stream tells."""
+        return self._fault is None and self.channel.quiet
 
     def send(self, kind: str, header: Mapping[str, Any], body: bytes = b"", *, allowance_s: float) -> None:
         """Queue one request without waiting for its answer; see ``Channel.send``."""
@@ -161,22 +194,15 @@ class Sandbox:
 
     def put(self, bodies: Iterable[bytes]) -> Iterator[bytes]:
         """Fill the workspace: send bodies of put records, yield the answer to each, some bodies ahead."""
-        allowance = self.spec.deadlines.transfer
-        open_requests: deque[None] = deque()
         try:
             for body in bodies:
-                self.send("put", {}, body, allowance_s=allowance)
-                open_requests.append(None)
-                if len(open_requests) >= _PUT_WINDOW:
-                    open_requests.popleft()
+                self.send("put", {}, body, allowance_s=self.spec.deadlines.transfer)
+                if self.channel.outstanding >= _PUT_WINDOW:
                     yield self.receive().body
-            while open_requests:
-                open_requests.popleft()
+            while self.channel.outstanding:
                 yield self.receive().body
         finally:
-            # Whoever stops at a refusal leaves answers behind; the next request must not meet them.
-            for _ in open_requests if self._fault is None else ():
-                self.receive()
+            self.channel.abandon()
 
     def ledger(self) -> Answer:
         """The run's ledger and bottles, as the guest kept them."""
@@ -209,18 +235,11 @@ class Sandbox:
             return self._receipt
 
     def _boot(self) -> None:
-        allowance = self.spec.deadlines.start
         with self._explained():
             self.channel.write(bundle())
-            config = {"workspace": WORKSPACE, **self.spec.guest, "run_id": self.spec.run_id, "uid": self.uid}
-            self.channel.send("setup", {"config": config}, allowance_s=allowance)
             self.channel.flush()
             # The guest boots meanwhile.
             self._volumes = self._inspect_volumes()
-            facts = self.channel.receive().header.get("facts")
-            if not isinstance(facts, dict):
-                raise ChannelError("The guest's first answer holds no facts.")
-            self.facts = facts
 
     def _inspect_volumes(self) -> tuple[str, ...]:
         inspected = self._engine.container(self.container_id) or {}
@@ -269,6 +288,7 @@ class Sandbox:
             state = (self._engine.container(self.container_id) or {}).get("State")
             history = () if state else self._engine.history(self.container_id, since=self._began - 1)
             finding = classify(state, history)
-            if finding.cause not in {Cause.ALIVE, Cause.MEMORY_HIT, Cause.GONE} or time.monotonic() > end:
+            unsettled = finding.cause in {Cause.ALIVE, Cause.MEMORY_HIT, Cause.GONE} and self.channel.ended
+            if not unsettled or time.monotonic() > end:
                 return finding
             time.sleep(0.02)

@@ -112,11 +112,11 @@ class ContainerWorld(World):
                 if stop_on_failure and outcome.status.stops:
                     return
         finally:
-            self._abandon(flight)
+            self.sandbox.channel.abandon()
 
     def allowance_s(self, method: str) -> float:
         """How long the host waits for a call of this method: the guest's own limit and a margin."""
-        guest = self.sandbox.spec.guest
+        guest = self.sandbox.guest
         allowed = max(
             float(guest.get("limits", {}).get("call_s", _GUEST_CALL_S)),
             float(guest.get("tests", {}).get("timeout_s", _GUEST_TEST_S)) if method == "test_run" else 0.0,
@@ -154,12 +154,6 @@ class ContainerWorld(World):
         call = flight.popleft()
         return _judged(answer, call)
 
-    def _abandon(self, flight: deque[Call]) -> None:
-        """Take the answers nobody waits for, so that the next request does not meet them."""
-        while flight and not self.sandbox.broken:
-            self.sandbox.receive()
-            flight.popleft()
-
 
 def _judged(answer: Answer, call: Call) -> Outcome:
     """Check what the guest says about a call; a guest that says nonsense is broken, not a failed step."""
@@ -170,7 +164,13 @@ def _judged(answer: Answer, call: Call) -> Outcome:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
     if len(text) > _TEXT_LIMIT or spent < 0 or answer.body:
         raise ChannelError(f"The guest's answer to {call.method} is beyond its limits.")
-    return Outcome(Status(status), text, details, spent)
+    # What differs from one replay to the next is recorded beside the call, never proved.
+    meta = details.pop("meta", {})
+    if type(meta) is not dict:
+        raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
+    if "output" in details:
+        meta = {**meta, "output": details.pop("output")}
+    return Outcome(Status(status), text, details, spent, meta)
 
 
 def _failed(call: Call, reason: str) -> Outcome:

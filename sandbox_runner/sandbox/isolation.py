@@ -1,0 +1,140 @@
+"""What isolation is really in effect, asked of the kernel from inside a confined container.
+
+The questions run in place of the guest, as process 1, and only print facts. The judgement is a pure function.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox_runner.errors import ChannelError
+from sandbox_runner.sandbox.confinement import MASKED
+from sandbox_runner.sandbox.container import launch
+from sandbox_runner.sandbox.engine import Attachment, Engine
+from sandbox_runner.sandbox.multiplex import STDOUT, Demultiplexer
+from sandbox_runner.sandbox.receipt import remove
+from sandbox_runner.sandbox.spec import SandboxSpec
+
+__all__ = ["Isolation", "judge", "look_inside"]
+
+_LOOK_S = 60.0
+_ANSWER_BYTES = 1 << 16
+
+_QUESTIONS = """
+import json, os, sys
+def read(path):
+    try:
+        with open(path) as file:
+            return file.read(65536)
+    except OSError as error:
+        return error.strerror
+def writable(path):
+    try:
+        os.close(os.open(path + "/.probe", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+        os.unlink(path + "/.probe")
+        return True
+    except OSError:
+        return False
+status = dict(line.split(":", 1) for line in read("/proc/self/status").splitlines() if ":" in line)
+def told(path):
+    try:
+        if os.path.isdir(path):
+            return bool(os.listdir(path))
+        with open(path) as file:
+            return bool(file.read(1))
+    except (OSError, UnicodeDecodeError):
+        return False
+print(json.dumps({
+    "capabilities": int(status.get("CapBnd", "-1"), 16),
+    "no_new_privs": status.get("NoNewPrivs", "").strip(),
+    "seccomp": status.get("Seccomp", "").strip(),
+    "interfaces": sorted(x.split(":")[0].strip() for x in read("/proc/net/dev").splitlines()[2:]),
+    "routes": len(read("/proc/net/route").splitlines()) - 1,
+    "writable": [path for path in ("/", "/etc", "/usr", "/root", "/proc/sys", "/sys") if writable(path)],
+    "unmasked": [path for path in json.loads(sys.argv[1]) if told(path)],
+    "kernel": os.uname().release,
+    "python": sys.version.split()[0],
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What holds inside a container.
+
+    Attributes:
+        ok: everything that must hold does.
+        problems: what does not, one sentence each.
+        notes: what holds in another way than usual, one sentence each.
+        facts: the kernel's answers.
+    """
+
+    ok: bool
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+
+def look_inside(engine: Engine, *, image: str, runtime: str) -> Isolation:
+    """Start a confined container with the questions in place of the guest, and judge the answers.
+
+    Raises:
+        SandboxError: the container cannot be started, or did not answer.
+    """
+    command = ("python3", "-I", "-S", "-c", _QUESTIONS, json.dumps(MASKED))
+    container = launch(engine, SandboxSpec(), image=image, runtime=runtime, uid=1 << 20, command=command)
+    try:
+        answer = _read_all(container.attachment)
+    finally:
+        container.attachment.close()
+        remove(engine, container.id, (), patience_s=3.0)
+    try:
+        return judge(json.loads(answer), runtime)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ChannelError(f"A container started with {runtime} gave no usable answer.") from error
+
+
+def judge(facts: Mapping[str, Any], runtime: str) -> Isolation:
+    """Compare the kernel's answers with what confinement asks for."""
+    gvisor = runtime.startswith("runsc")
+    problems: list[str] = []
+    notes: list[str] = []
+    if facts["capabilities"] != _CAPABILITIES:
+        problems.append(f"the capabilities are {facts['capabilities']:#x} instead of {_CAPABILITIES:#x}")
+    if facts["interfaces"] not in (["lo"], []) or facts["routes"] > 0:
+        problems.append(f"there is a network: {', '.join(facts['interfaces'])}")
+    problems += [f"{path} can be written" for path in facts["writable"]]
+    if facts["no_new_privs"] != "1":
+        (notes if gvisor else problems).append("no_new_privs is not shown as set")
+    if facts["seccomp"] != "2":
+        told = "system calls are not filtered by our profile"
+        (notes if gvisor else problems).append(f"{told}; gVisor's own kernel serves them" if gvisor else told)
+    if facts["unmasked"]:
+        told = f"{len(facts['unmasked'])} masked paths can be read"
+        (notes if gvisor else problems).append(f"{told}, of gVisor's own kernel" if gvisor else told)
+    return Isolation(not problems, tuple(problems), tuple(notes), facts)
+
+
+_CAPABILITIES = 1 << 5 | 1 << 6 | 1 << 7  # CAP_KILL, CAP_SETGID, CAP_SETUID
+
+
+def _read_all(attachment: Attachment) -> bytes:
+    """A container's whole, short output."""
+    demultiplexer, answer = Demultiplexer(), bytearray()
+    poll = select.poll()
+    poll.register(attachment.connection, select.POLLIN)
+    end = time.monotonic() + _LOOK_S
+    while time.monotonic() < end and len(answer) < _ANSWER_BYTES:
+        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            break
+        data = attachment.connection.recv(_ANSWER_BYTES)
+        if not data:
+            return bytes(answer)
+        for stream, piece in demultiplexer.feed(memoryview(data)):
+            answer += piece if stream == STDOUT else b""
+    raise ChannelError("A container that was asked about its isolation did not answer in time.")

@@ -1,0 +1,99 @@
+"""Finds and removes what no living owner uses.
+
+A container outlives its runner when it was paused, not yet started, or Docker itself crashed; a volume may
+stay behind it. Both say by their labels who owns them and how long they may live at most (see ``owner``).
+What a living process owns is never touched, nor what carries no label of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox_runner.errors import DockerError
+from sandbox_runner.sandbox.engine import Engine
+from sandbox_runner.sandbox.owner import LABEL, Life, life_of
+from sandbox_runner.sandbox.receipt import force_container, force_volume
+
+__all__ = ["Leftover", "clean", "find_leftovers"]
+
+_RUN = f"{LABEL}.run"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """One thing without a living owner.
+
+    Attributes:
+        kind: ``container`` or ``volume``.
+        id: Docker's id or name.
+        run: the run it belonged to.
+        state: of a container: ``running``, ``paused``, ``created``, ...; of a volume ``unused``.
+        life: why it counts as left over.
+        removed: whether it is gone now.
+    """
+
+    kind: str
+    id: str
+    run: str
+    state: str
+    life: Life
+    removed: bool = False
+
+
+def find_leftovers(engine: Engine) -> tuple[Leftover, ...]:
+    """Everything of ours that no living process owns, containers first.
+
+    Raises:
+        DockerError: Docker does not answer.
+    """
+    filters = {"label": _RUN}
+    containers = engine.call("list containers", engine.api.containers, all=True, filters=filters)
+    volumes = engine.call("list volumes", engine.api.volumes, filters={**filters, "dangling": True})
+    return (
+        *_orphans("container", "Id", "State", containers),
+        *_orphans("volume", "Name", None, volumes.get("Volumes") or ()),
+    )
+
+
+def clean(engine: Engine, *, dry_run: bool = False) -> tuple[Leftover, ...]:
+    """Remove what ``find_leftovers`` finds, paused containers too, and say what came of each.
+
+    Raises:
+        DockerError: Docker does not answer.
+    """
+    found = find_leftovers(engine)
+    if dry_run:
+        return found
+    cleaned = [_removed(engine, leftover) for leftover in found]
+    # A volume becomes unused only when its container is gone, so those of the containers above show up now.
+    freed = find_leftovers(engine) if any(leftover.kind == "container" for leftover in found) else ()
+    known = {leftover.id for leftover in found}
+    return (*cleaned, *(_removed(engine, leftover) for leftover in freed if leftover.id not in known))
+
+
+def _orphans(
+    kind: str, name: str, state: str | None, listed: Iterable[Mapping[str, Any]]
+) -> tuple[Leftover, ...]:
+    found = []
+    for entry in listed:
+        labels = entry.get("Labels") or {}
+        life = life_of(labels)
+        if life in {Life.DEAD, Life.OVERDUE}:
+            told = str(entry.get(state, "")) if state else "unused"
+            found.append(Leftover(kind, str(entry[name]), str(labels.get(_RUN, "")), told, life))
+    return tuple(found)
+
+
+def _removed(engine: Engine, leftover: Leftover) -> Leftover:
+    if leftover.kind == "container":
+        force_container(engine, leftover.id)
+    else:
+        force_volume(engine, leftover.id)
+    look = engine.container if leftover.kind == "container" else engine.volume
+    try:
+        gone = look(leftover.id) is None
+    except DockerError:
+        gone = False
+    return Leftover(leftover.kind, leftover.id, leftover.run, leftover.state, leftover.life, removed=gone)

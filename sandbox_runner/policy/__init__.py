@@ -1,4 +1,4 @@
-"""Policies: what a trail may do, judged before anything runs and again before every call. Pure but for reading a file."""
+"""Policies: what a trail may do, judged before it runs and before every call. Pure but for reading a file."""
 
 from sandbox_runner.policy.admission import Admission, Violation, admit, what_if
 from sandbox_runner.policy.explanation import Explanation, explain

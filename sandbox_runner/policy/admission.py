@@ -8,19 +8,17 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from sandbox_runner.policy.budget import Meter
-from sandbox_runner.policy.manifest import Manifest, ManifestBuilder
+from sandbox_runner.policy.manifest import Manifest, Step
 from sandbox_runner.policy.narrowing import NO_RUNTIME
 from sandbox_runner.policy.policy import Policy
-from sandbox_runner.policy.rules import Decision
 from sandbox_runner.policy.unsafe import warn_if_unsafe
-from sandbox_runner.trail.operations import TrailOpcodes
 
 __all__ = ["Admission", "Violation", "admit", "what_if"]
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One step that the policy refuses; ``step`` is -1 and ``opcode`` empty where the whole run is refused."""
+    """One refused step; ``step`` is -1 and ``opcode`` empty where the whole run is refused."""
 
     step: int
     opcode: str
@@ -54,7 +52,7 @@ class Admission:
 
     @property
     def runnable(self) -> bool:
-        """Whether skipping the refused steps leaves anything to run under: no violation concerns the whole run."""
+        """Whether the rest can run without the refused steps: no violation concerns the whole run."""
         return -1 not in self.refused
 
     def to_json(self) -> dict[str, Any]:
@@ -69,49 +67,35 @@ class Admission:
         }
 
 
-class Step(Protocol):
-    """A step of a trail, or a call of an earlier run."""
-
-    @property
-    def opcode(self) -> TrailOpcodes: ...
-    @property
-    def arguments(self) -> Mapping[str, Any]: ...
-
-
 class AdmissibleTrail(Protocol):
     """What admission reads of a trail: its digest and its steps with resolved arguments."""
 
     @property
-    def sha256(self) -> str: ...
+    def sha256(self) -> str:
+        """Digest of its bytes."""
+
     @property
-    def steps(self) -> Iterable[Step]: ...
+    def steps(self) -> Iterable[Step]:
+        """The steps in order, with resolved arguments."""
 
 
 def admit(trail: AdmissibleTrail, policy: Policy) -> Admission:
-    """Judge every step by the static rules and the budgets that are known beforehand."""
+    """Judge every step by the static rules and by the budgets that are known beforehand."""
     warn_if_unsafe(policy, "admission")
-    builder = ManifestBuilder()
-    violations = _of_the_run(policy)
-    judge, meter = policy.judge.judge, Meter(policy)
-    for index, step in enumerate(trail.steps):
-        opcode, arguments = step.opcode, step.arguments
-        builder.add(opcode, arguments)
-        decision = judge(opcode, arguments)
-        refusal = meter.take(opcode, arguments) if decision.allowed else decision
-        if refusal is not None:
-            violations.append(_violation(index, opcode, refusal))
-    return Admission(trail.sha256, policy.name, policy.sha256, builder.manifest(), tuple(violations))
+    violations = (*_of_the_run(policy), *what_if(policy, trail.steps))
+    return Admission(trail.sha256, policy.name, policy.sha256, Manifest.of(trail.steps), violations)
 
 
-def what_if(policy: Policy, calls: Iterable[Step]) -> tuple[Violation, ...]:
-    """What this policy would have refused of the calls of one earlier run, by position among the given calls."""
-    judge, meter = policy.judge.judge, Meter(policy)
+def what_if(policy: Policy, steps: Iterable[Step]) -> tuple[Violation, ...]:
+    """What the policy refuses of these steps, such as those of an earlier run; ``step`` is the position."""
+    judge, take = policy.judge.judge, Meter(policy).take
     found = []
-    for index, call in enumerate(calls):
-        decision = judge(call.opcode, call.arguments)
-        refusal = meter.take(call.opcode, call.arguments) if decision.allowed else decision
+    for index, step in enumerate(steps):
+        opcode, arguments = step.opcode, step.arguments
+        decision = judge(opcode, arguments)
+        refusal = take(opcode, arguments) if decision.allowed else decision
         if refusal is not None:
-            found.append(_violation(getattr(call, "step", index), call.opcode, refusal))
+            found.append(Violation(index, opcode.name, refusal.rule, refusal.message))
     return tuple(found)
 
 
@@ -123,7 +107,3 @@ def _of_the_run(policy: Policy) -> list[Violation]:
             -1, "", "runtime", "the combined policies name different runtimes, so there is none to run on"
         )
     ]
-
-
-def _violation(step: int, opcode: TrailOpcodes, refusal: Decision) -> Violation:
-    return Violation(step, opcode.name, refusal.rule, refusal.message)

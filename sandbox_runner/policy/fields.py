@@ -17,8 +17,7 @@ from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
 PERMITTED_ALWAYS: Final = frozenset({TrailOpcodes.TRAIL_BEGIN, TrailOpcodes.TRAIL_END})
 """Opcodes that need no permission: the frame of every trail."""
 
-PATTERNS_IN_LIST: Final = 256
-"""Most patterns in one list."""
+_ALTERNATIVES: Final = 256
 
 
 class Section(BaseModel):
@@ -47,8 +46,8 @@ def _clauses(check: Any) -> BeforeValidator:
             raise ValueError(
                 "a list of patterns holds either patterns or lists of patterns that must all match"
             )
-        if sum(map(len, value)) > PATTERNS_IN_LIST:
-            raise ValueError(f"more than {PATTERNS_IN_LIST} patterns")
+        if any(len(clause) > _ALTERNATIVES for clause in value):
+            raise ValueError(f"a list has at most {_ALTERNATIVES} patterns")
         return canonical([[_text(item, check) for item in clause] for clause in value])
 
     return BeforeValidator(parse)
@@ -61,6 +60,7 @@ def _text(item: Any, check: Any) -> str:
 
 
 def sorted_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    """The canonical form of a set of texts."""
     return tuple(sorted(set(value)))
 
 

@@ -1,4 +1,4 @@
-"""The fleet's section of a policy: spells, rooms, capabilities, levels and trust, and how two of them become one."""
+"""The fleet's section of a policy: spells, rooms, capabilities and trust, and how two of them become one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Skippable = Annotated[Literal["skip", "strict"], Narrow(stricter_word("strict", 
 
 
 class Spell(Section):
-    """A recipe that the host declares: a note, or with ``argv`` a command that runs in the sandbox without a shell."""
+    """A recipe of the host: a note, or with ``argv`` a command that runs in the sandbox without a shell."""
 
     level: Level = 0
     mana: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 0
@@ -154,7 +154,7 @@ def _grantable(uses: Mapping[str, int]) -> Mapping[str, int]:
 
 
 class Fleet(Section):
-    """What the fleet's words may do. Levels, trust and grants live in the run's ledger; here are their bounds."""
+    """What the fleet's words may do: the bounds of the levels, trust and grants in the run's ledger."""
 
     spells: Annotated[Mapping[Name, Spell], BeforeValidator(_by_name), frozen, Narrow(same_spells)] = (
         FrozenMapping()

@@ -30,11 +30,14 @@ _AHEAD: Final = 256
 def output_bytes(call: Call, outcome: Outcome) -> int:
     """What an outcome counts against ``budget.output_bytes``: its text and the output kept of what it ran.
 
-    Never more than a call of its kind may count, so that the reserve for calls under way is a true bound whatever
-    the world answers.
+    Never more than a call of its kind may count, so that the reserve for calls under way is a true bound
+    whatever the world answers.
     """
-    printed = outcome.details.get("output", "")
-    size = byte_length(outcome.text) + (byte_length(printed) if isinstance(printed, str) else 0)
+    size = byte_length(outcome.text)
+    for facts in (outcome.details, outcome.meta):
+        printed = facts.get("output") if facts else None
+        if isinstance(printed, str):
+            size += byte_length(printed)
     return min(size, _most(call))
 
 
@@ -53,18 +56,21 @@ class Refusal(Protocol):
     """Why a step was refused before the run; an admission's ``Violation`` is one."""
 
     @property
-    def rule(self) -> str: ...
+    def rule(self) -> str:
+        """The rule that refused it."""
+
     @property
-    def message(self) -> str: ...
+    def message(self) -> str:
+        """One sentence why."""
 
 
 class GuardedWorld(World):
     """A world behind a policy.
 
-    A refused call never reaches the inner world; its outcome is ``<method>: ERROR refused: <rule>``, with ``rule``
-    and ``message`` as details. The inner world keeps its window: calls are passed on while outcomes are outstanding,
-    yet every decision is the one that would be taken with each call finished before the next. Where a decision
-    hangs on outcomes that are still outstanding (output), they are awaited first.
+    A refused call never reaches the inner world; its outcome is ``<method>: ERROR refused: <rule>``, with
+    ``rule`` and ``message`` as details. The inner world keeps its window: calls are passed on while outcomes
+    are outstanding, yet every decision is the one that would be taken with each call finished before the
+    next. Where a decision hangs on outcomes that are still outstanding (output), they are awaited first.
 
     One guard is one run: its budgets are used up over all calls made through it.
 
@@ -113,30 +119,35 @@ class GuardedWorld(World):
             yield from legs.refusals()
 
     def decide(self, call: Call, *, settled: bool) -> Decision | None:
-        """The refusal of a call or the permission, for which it is charged; ``None``: ask again when ``settled``.
+        """Refuse a call, or permit it and charge it; ``None`` asks for the same question once ``settled``.
 
         ``settled`` says that no call is outstanding.
         """
-        if call.step in self._refusals:
-            known = self._refusals[call.step]
-            return Decision(False, known.rule, known.message)
-        decision = self._judge(call.opcode, call.arguments)
+        decision = self._static(call)
         if not decision.allowed:
             return decision
-        if self._deadline is None:
-            self._deadline = self._now() + self._wall_clock_s
-        elif self._now() >= self._deadline:
+        if self._is_late():
             return exhausted("budget.wall_clock_s", self._wall_clock_s, "seconds")
         if self._output_used >= self._output_limit:
             return exhausted("budget.output_bytes", self._output_limit, "bytes of output")
-        most = _most(call)
         if self._output_used + self._output_reserved >= self._output_limit and not settled:
             return None
         refusal = self._meter.take(call.opcode, call.arguments)
-        if refusal is not None:
-            return refusal
-        self._output_reserved += most
-        return decision
+        if refusal is None:
+            self._output_reserved += _most(call)
+        return refusal or decision
+
+    def _static(self, call: Call) -> Decision:
+        known = self._refusals.get(call.step)
+        if known is not None:
+            return Decision(False, known.rule, known.message)
+        return self._judge(call.opcode, call.arguments)
+
+    def _is_late(self) -> bool:
+        now = self._now()
+        if self._deadline is None:
+            self._deadline = now + self._wall_clock_s
+        return now >= self._deadline
 
     def _settle(self, call: Call, outcome: Outcome) -> None:
         self._output_reserved -= _most(call)
@@ -144,10 +155,10 @@ class GuardedWorld(World):
 
 
 class _Legs:
-    """One stream of calls, passed on in legs: ending a leg makes the inner world deliver all that is outstanding.
+    """One stream of calls, passed on in legs; the end of a leg makes the inner world deliver all outcomes.
 
-    A leg ends where a refusal must be delivered and nothing else is under way, where the caller asks for a flush
-    while refusals wait, and where a decision hangs on outstanding outcomes.
+    A leg ends where a refusal must be delivered and nothing else is under way, where the caller asks for a
+    flush while refusals wait, and where a decision hangs on outstanding outcomes.
     """
 
     def __init__(self, guard: GuardedWorld, source: Iterator[Call | None], *, stop_on_failure: bool) -> None:

@@ -17,15 +17,15 @@ def guest_config(policy: Policy, *, principal: str, pushes: bool = True) -> dict
 
     Keys: ``repositories`` (number as text -> directory), ``push`` (``deny`` or ``quarantine``), ``tests``
     (``timeout_s``, ``honour_project_config``, ``isolation``), ``search`` (``max_pattern_bytes``), ``bottles``
-    (``max_count``, ``max_bytes``; the messages that wait, ``in``, are the run's to add) and ``fleet``: ``spells``
-    (``name``, ``level``, ``mana``, ``capability``, ``argv``), ``rooms`` (``name``, ``level``, ``capability``,
-    ``read_only``, ``directory``, ``tests``; only rooms with rules, names are the guard's business),
-    ``capabilities`` (``action``, ``uses``), ``undeclared_spell`` and ``empty_bottle`` (``skip`` or ``strict``),
-    ``self_declared_levels`` and ``trust`` (agent -> points).
+    (``max_count``, ``max_bytes``; the messages that wait, ``in``, are the run's to add) and ``fleet``:
+    ``spells`` (``name``, ``level``, ``mana``, ``capability``, ``argv``), ``rooms`` (``name``, ``level``,
+    ``capability``, ``read_only``, ``directory``, ``tests``; only rooms with rules, names are the guard's
+    business), ``capabilities`` (``action``, ``uses``), ``undeclared_spell`` and ``empty_bottle`` (``skip`` or
+    ``strict``), ``self_declared_levels`` and ``trust`` (agent -> points).
 
     Args:
         policy: the effective policy.
-        principal: the acting agent; its trust is the policy's ``principal_trust``, or less where ``trust`` says so.
+        principal: the acting agent; its trust is ``principal_trust``, or less where ``trust`` says so.
         pushes: whether the run pushes at all; without, there is no quarantine.
     """
     fleet = policy.fleet

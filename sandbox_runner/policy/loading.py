@@ -1,4 +1,4 @@
-"""From a name or a file to the mapping of a policy, and from the schema's complaints to sentences with a line."""
+"""From a name or a file to the mapping of a policy, and from the schema's complaints to sentences."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def read_policy(name_or_path: str | PathLike[str]) -> PolicySource:
     """Read a shipped policy by its name or any policy file by its path.
 
     Raises:
-        PolicyError: there is no such policy, or the file is unreadable, too large, no UTF-8 or no strict YAML.
+        PolicyError: there is no such policy, or the file is unreadable, too large, no UTF-8 or no strict
+        YAML.
     """
     given = fspath(name_or_path)
     shipped = given in SHIPPED

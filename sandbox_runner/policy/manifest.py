@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sandbox_runner.policy.budget import written_bytes
 from sandbox_runner.policy.paths import UnusablePathError, normal_form
 from sandbox_runner.trail.operations import TrailOpcodes
-from sandbox_runner.trail.resolved import ResolvedStep
 
-__all__ = ["Manifest", "ManifestBuilder"]
+__all__ = ["Manifest", "Step"]
 
 _T = TrailOpcodes
 
@@ -32,6 +31,18 @@ _LISTED: Final = {
     _T.CAP_ISSUE: (("capabilities", "action"),),
 }
 _PATHS: Final = frozenset({"reads", "writes", "tests"})
+
+
+class Step(Protocol):
+    """A step with its arguments by name, as a verified trail has it."""
+
+    @property
+    def opcode(self) -> TrailOpcodes:
+        """The operation."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """By the names of the operation table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +78,22 @@ class Manifest:
     write_bytes: int
 
     @classmethod
-    def of(cls, steps: Iterable[ResolvedStep]) -> Manifest:
+    def of(cls, steps: Iterable[Step]) -> Manifest:
         """The manifest of these steps."""
-        builder = ManifestBuilder()
+        opcodes: Counter[TrailOpcodes] = Counter()
+        lists: dict[str, set[Any]] = {name: set() for pairs in _LISTED.values() for name, _ in pairs}
+        write_bytes = 0
         for step in steps:
-            builder.add(step.opcode, step.arguments)
-        return builder.manifest()
+            opcode, arguments = step.opcode, step.arguments
+            opcodes[opcode] += 1
+            for name, operand in _LISTED.get(opcode, ()):
+                lists[name].add(arguments[operand])
+            write_bytes += written_bytes(opcode, arguments)
+        return cls(
+            opcodes={opcode.name: count for opcode, count in sorted(opcodes.items())},
+            write_bytes=write_bytes,
+            **{name: _listed(name, found) for name, found in lists.items()},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON has it."""
@@ -87,29 +108,8 @@ class Manifest:
         }
 
 
-class ManifestBuilder:
-    """Collects a manifest step by step."""
-
-    def __init__(self) -> None:
-        self._opcodes: Counter[TrailOpcodes] = Counter()
-        self._lists: dict[str, set[Any]] = {name: set() for pairs in _LISTED.values() for name, _ in pairs}
-        self._write_bytes = 0
-
-    def add(self, opcode: TrailOpcodes, arguments: Mapping[str, Any]) -> None:
-        """Take one step into account."""
-        self._opcodes[opcode] += 1
-        for name, operand in _LISTED.get(opcode, ()):
-            self._lists[name].add(arguments[operand])
-        self._write_bytes += written_bytes(opcode, arguments)
-
-    def manifest(self) -> Manifest:
-        """What the steps so far need."""
-        lists = {
-            name: tuple(sorted({_normal(item) if name in _PATHS else str(item) for item in found}))
-            for name, found in self._lists.items()
-        }
-        opcodes = {opcode.name: count for opcode, count in sorted(self._opcodes.items())}
-        return Manifest(opcodes=opcodes, write_bytes=self._write_bytes, **lists)
+def _listed(name: str, found: set[Any]) -> tuple[str, ...]:
+    return tuple(sorted({_normal(item) if name in _PATHS else str(item) for item in found}))
 
 
 def _normal(path: str) -> str:

@@ -1,8 +1,8 @@
 """How two values of one field are combined so that the result allows what both allow.
 
-Every field of the schema carries its rule as an annotation, next to its type and limits. A field without one makes
-``narrow`` fail, so a new key cannot be forgotten. Each rule is associative, commutative and idempotent; therefore so
-is the intersection of policies.
+Every field of the schema carries its rule as an annotation, next to its type and limits. A field without one
+makes ``narrow`` fail, so a new key cannot be forgotten. Each rule is associative, commutative and idempotent;
+therefore so is the intersection of policies.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def agreed(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 def same_runtime(one: str, other: str) -> str:
     """``auto`` is any runtime; two different names leave none, and admission then refuses everything."""
-    if one == other or other == ANY_RUNTIME:
+    if other in {one, ANY_RUNTIME}:
         return one
     return other if one == ANY_RUNTIME else NO_RUNTIME
 

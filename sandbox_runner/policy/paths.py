@@ -1,9 +1,9 @@
 """The one normal form of a workspace path, and what of git no file operation may touch. Lexical only.
 
-Links are not seen here: the guest opens every path beneath the workspace without following any. What this module
-guarantees is that two spellings of one path are judged alike and that a spelling which somebody might read
-differently is refused instead of guessed. Comparison is exact, code point by code point, which for UTF-8 is byte by
-byte: twins in another normalisation form and look-alike slashes are other names.
+Links are not seen here: the guest opens every path beneath the workspace without following any. What this
+module guarantees is that two spellings of one path are judged alike and that a spelling which somebody might
+read differently is refused instead of guessed. Comparison is exact, code point by code point, which for UTF-8
+is byte by byte: twins in another normalisation form and look-alike slashes are other names.
 """
 
 from __future__ import annotations
@@ -42,17 +42,11 @@ def normal_form(path: str) -> str:
     The root itself is the empty string.
 
     Raises:
-        UnusablePathError: absolute, above the root, over-long, or with a control character, a backslash, a blank
+        UnusablePathError: absolute, above the root, over-long, or with a control character, a backslash, a
+        blank
             at the end of a name, or text that UTF-8 cannot hold.
     """
-    if path.startswith("/"):
-        raise UnusablePathError("it is absolute")
-    if "\\" in path:
-        raise UnusablePathError("it contains a backslash")
-    if _CONTROL.search(path):
-        raise UnusablePathError("it contains a control character")
-    if len(path) > PATH_BYTES or _bytes(path) > PATH_BYTES:
-        raise UnusablePathError(f"it is longer than {PATH_BYTES} bytes")
+    _check_text(path)
     kept: list[str] = []
     for name in path.split("/"):
         if name in {"", "."}:
@@ -62,26 +56,37 @@ def normal_form(path: str) -> str:
                 raise UnusablePathError("it leads out of the workspace")
             kept.pop()
             continue
-        if name[-1].isspace():
-            raise UnusablePathError("a name in it ends with a blank")
-        if _bytes(name) > COMPONENT_BYTES:
-            raise UnusablePathError(f"a name in it is longer than {COMPONENT_BYTES} bytes")
         kept.append(name)
+    if any(name[-1].isspace() for name in kept):
+        raise UnusablePathError("a name in it ends with a blank")
+    if any(_bytes(name) > COMPONENT_BYTES for name in kept):
+        raise UnusablePathError(f"a name in it is longer than {COMPONENT_BYTES} bytes")
     return "/".join(kept)
 
 
+def _check_text(path: str) -> None:
+    if path.startswith("/"):
+        raise UnusablePathError("it is absolute")
+    if "\\" in path:
+        raise UnusablePathError("it contains a backslash")
+    if _CONTROL.search(path):
+        raise UnusablePathError("it contains a control character")
+    if len(path) > PATH_BYTES or _bytes(path) > PATH_BYTES:
+        raise UnusablePathError(f"it is longer than {PATH_BYTES} bytes")
+
+
 def is_git_internal(path: str) -> bool:
-    """Whether a normal form lies at or below a ``.git``, in any spelling that some file system takes for it."""
+    """Whether a normal form lies at or below a ``.git``, in any spelling some file system takes for it."""
     return any(_folded(name) in {".git", "git~1"} for name in path.split("/"))
 
 
 def is_git_control_file(path: str) -> bool:
-    """Whether a normal form names a file in the work tree that changes what git does: attributes, submodules."""
+    """Whether a normal form names a file that changes what git does: attributes, submodules."""
     return _folded(path.rpartition("/")[2]) in _GIT_CONTROL_FILES
 
 
 def _folded(name: str) -> str:
-    """A name as the most forgiving file system would compare it: case, trailing dots, streams, ignored marks."""
+    """A name as the most forgiving file system compares it: case, trailing dots, streams, ignored marks."""
     return _IGNORED_BY_HFS.sub("", name).partition(":")[0].rstrip(". ").casefold()
 
 

@@ -1,11 +1,12 @@
 """Pattern lists that can be intersected exactly.
 
-A policy's list of patterns allows what *one* of its patterns matches. Two policies combined allow what both allow, so
-a list is kept as *clauses*: every clause must match, and a clause matches if one of its patterns does. Clauses are
-held in one canonical form (sorted, without repetition, without a clause that another one implies), hence equal
-policies compare equal and combining a policy with itself changes nothing.
+A policy's list of patterns allows what *one* of its patterns matches. Two policies combined allow what both
+allow, so a list is kept as *clauses*: every clause must match, and a clause matches if one of its patterns
+does. Clauses are held in one canonical form (sorted, without repetition, without a clause that another one
+implies), hence equal policies compare equal and combining a policy with itself changes nothing.
 
-Path patterns are gitignore's (pathspec), name patterns are a shell's (``*``, ``?``, ``[...]`` over the whole name).
+Path patterns are gitignore's (pathspec), name patterns are a shell's (``*``, ``?``, ``[...]`` over the whole
+name).
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ EVERYTHING: Final = frozenset({"**", "*"})
 """Patterns that match whatever there is, in paths and in names."""
 
 _PATTERN_LENGTH: Final = 256
-# A pattern becomes a regular expression that backtracks. These limits keep the worst pattern on the worst path of
-# PATH_BYTES at some 10 ms; five stars in one name would take minutes.
+# A pattern becomes a regular expression that backtracks. These limits keep the worst pattern on the worst
+# path of PATH_BYTES at some 10 ms; five stars in one name would take minutes.
 _STARS_IN_NAME: Final = 2
 _STARS: Final = 4
 _DOUBLE_STARS: Final = 2
@@ -132,7 +133,7 @@ class Matcher:
 
 
 def path_matcher(clauses: Clauses) -> Matcher:
-    """A matcher of normal forms; append a slash to a directory to let ``dir/**`` match the directory itself."""
+    """A matcher of normal forms; a slash after a directory lets ``dir/**`` match the directory itself."""
     return Matcher(clauses, lambda pattern: _compile_path(pattern).match_file)
 
 

@@ -29,8 +29,8 @@ class Policy(PolicyRecord):
     def load(cls, name_or_path: str | PathLike[str]) -> Self:
         """A shipped policy by its name (``strict``, ``default``, ``read-only``, ``unsafe-open``) or a file.
 
-        A file may end in ``seal: <digest>``, the ``sha256`` of what it says; a file whose seal does not fit is
-        refused. The shipped ones must carry theirs.
+        A file may end in ``seal: <digest>``, the ``sha256`` of what it says; a file whose seal does not fit
+        is refused. The shipped ones must carry theirs.
 
         Raises:
             PolicyError: there is no such policy, or it cannot be read, or it is not exactly right.
@@ -62,10 +62,18 @@ class Policy(PolicyRecord):
     def intersect(self, other: Policy) -> Policy:
         """The policy that allows what both allow, within the smaller of every limit.
 
-        Associative, commutative and idempotent. Where the two give one repository number or one spell different
-        meanings, neither is left.
+        Associative, commutative and idempotent. Where the two give one repository number or one spell
+        different meanings, neither is left.
         """
         return narrow(self, other)
+
+    def narrowed(self, **options: Any) -> Policy:
+        """This policy under a run's own options, named as its top-level keys, which can only narrow it.
+
+        Raises:
+            PolicyError: an option is no key of a policy, or its value is none of that key's.
+        """
+        return self.intersect(type(self).from_mapping({**plain(self), **options}, source=self.name))
 
     def decide(self, call: Call) -> Decision:
         """Judge one call by the static rules; budgets are the guard's."""

@@ -27,8 +27,8 @@ class PolicyRecord(Section):
         policy: version of the schema.
         name: for people; an intersection carries the names of all that went into it.
         opcodes: names of permitted operations; TRAIL_BEGIN and TRAIL_END need no permission.
-        runtime: name of the container runtime; ``auto`` takes the strongest that works, ``none`` (two policies that
-            name different ones) lets nothing run.
+        runtime: of the container; ``auto`` takes the strongest that works, ``none`` (two policies name
+            different ones) lets nothing run.
         on_violation: ``refuse``: nothing runs; ``skip``: refused steps are recorded and the rest runs.
         unsafe: this policy is knowingly open, and every use of it is logged as a warning.
     """

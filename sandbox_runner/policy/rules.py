@@ -26,7 +26,13 @@ from typing import Any, Final
 
 from sandbox_runner.policy.fields import PERMITTED_ALWAYS
 from sandbox_runner.policy.fleet_schema import NEVER_GRANTED
-from sandbox_runner.policy.paths import UnusablePathError, is_git_control_file, is_git_internal, normal_form
+from sandbox_runner.policy.paths import (
+    PATH_BYTES,
+    UnusablePathError,
+    is_git_control_file,
+    is_git_internal,
+    normal_form,
+)
 from sandbox_runner.policy.patterns import Matcher, name_matcher, path_matcher
 from sandbox_runner.policy.record import PolicyRecord
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
@@ -76,10 +82,13 @@ class Judge:
 
     def judge(self, opcode: TrailOpcodes, arguments: Arguments) -> Decision:
         """Decide about one step or call; ``arguments`` by the names of the operation table."""
-        key_name, rule = self._rules[opcode]
-        if key_name is None:
+        operand, rule = self._rules[opcode]
+        if operand is None:
             return rule(arguments)
-        key = (opcode, arguments[key_name])
+        text = arguments[operand]
+        if len(text) > PATH_BYTES:  # never kept: the cache is bounded in count, and so must be its texts
+            return rule(arguments)
+        key = (opcode, text)
         decision = self._cache.get(key)
         if decision is None:
             decision = rule(arguments)
@@ -89,18 +98,18 @@ class Judge:
         return decision
 
     def _rule(self, opcode: TrailOpcodes) -> tuple[str | None, _Rule]:
-        """The rule of an allowed operation and the one argument on which it depends, if it depends on any."""
+        """The rule of an allowed operation, and the text by which its decisions are worth keeping, if any."""
         return {
             _T.FILE_READ: ("path", self._read),
             _T.FILE_WRITE: ("path", self._write),
             _T.FILE_EDIT: ("path", self._write),
             _T.TEST_RUN: ("test_path", self._test),
-            _T.GIT_COMMIT: ("repo", self._commit),
-            _T.GIT_PUSH: ("repo", self._push),
+            _T.GIT_COMMIT: (None, self._commit),
+            _T.GIT_PUSH: (None, self._push),
             _T.SEARCH_CODE: (None, self._search),
             _T.BOTTLE_DROP: ("target", self._bottle),
             _T.ROOM_ENTER: ("room", self._room),
-            _T.CAP_ISSUE: ("action", self._capability),
+            _T.CAP_ISSUE: (None, self._capability),
         }.get(opcode, (None, lambda _: _OPERATION_ALLOWED))
 
     def _read(self, arguments: Arguments) -> Decision:

@@ -1,4 +1,4 @@
-"""The sections of a policy file as frozen records; every default is narrow, every field says how it narrows."""
+"""The sections of a policy file as frozen records; every default is narrow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from sandbox_runner.policy.fields import (
-    PATTERNS_IN_LIST,
     Count,
     Directory,
     Limits,
@@ -40,7 +39,7 @@ class Paths(Section):
     write: PathPatterns = NOTHING
     deny: Annotated[
         tuple[Annotated[str, AfterValidator(check_path_pattern)], ...],
-        Field(max_length=PATTERNS_IN_LIST),
+        Field(max_length=1024),
         AfterValidator(sorted_once),
         Narrow(union),
     ] = ()
@@ -82,7 +81,7 @@ class Bottles(Section):
 
 
 class Budget(Section):
-    """What one run may use in all. ``write_bytes`` counts the texts of FILE_WRITE and the new texts of FILE_EDIT."""
+    """What one run may use in all; ``write_bytes`` counts the texts of writes and the new texts of edits."""
 
     steps: Count = 10_000
     wall_clock_s: Seconds = 600.0

@@ -1,8 +1,9 @@
 """YAML without its surprises: mappings, lists and plain values, with the line of every key.
 
-Refused: aliases, anchors and tags (bombs and object construction live there), several documents, duplicate keys,
-keys that are no plain text, values left out, deep nesting. Only ``true`` and ``false`` are booleans and only plain
-decimals are numbers, so ``no``, ``010`` and ``1:30`` are texts and never something else in disguise.
+Refused: aliases, anchors and tags (bombs and object construction live there), several documents, duplicate
+keys, keys that are no plain text, values left out, deep nesting. Only ``true`` and ``false`` are booleans and
+only plain decimals are numbers, so ``no``, ``010`` and ``1:30`` are texts and never something else in
+disguise.
 """
 
 from __future__ import annotations

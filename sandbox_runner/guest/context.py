@@ -1,0 +1,47 @@
+"""What every method of the guest works with."""
+
+from __future__ import annotations
+
+import os
+
+from sandbox_runner.guest.identity import Identity
+from sandbox_runner.guest.ledger import Ledger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox_runner.guest.config import Config
+    from sandbox_runner.guest.host import HostStream
+
+__all__ = ["Guest"]
+
+_WORKSPACE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Guest:
+    """One sandbox's state: configuration, identity, the open workspace, the ledger, and what modules keep
+    for the run.
+
+    Attributes:
+        root: descriptor of the workspace, opened as the sandbox uid.
+        bundles: push bundles by repository; in this process's memory, where foreign code reaches nothing.
+        server: the pre-loaded test server, once started.
+    """
+
+    __slots__ = ("bundles", "config", "host", "identity", "ledger", "root", "server")
+
+    def __init__(self, config: Config, host: HostStream) -> None:
+        self.config = config
+        self.host = host
+        self.identity = Identity(config.uid)
+        with self.identity:
+            self.root = os.open(config.workspace, _WORKSPACE)
+        self.ledger = Ledger(config)
+        self.bundles: dict[str, Any] = {}
+        self.server: Any = None
+
+    def full(self) -> str:
+        """Which limit of the workspace's file system a lack of space means: ``inodes`` or ``disk``."""
+        found = os.fstatvfs(self.root)
+        return "inodes" if found.f_files and found.f_favail == 0 else "disk"

@@ -1,0 +1,97 @@
+"""From the name of a method and its arguments to an outcome. Methods are loaded when they are first called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from time import monotonic_ns
+
+from sandbox_runner.guest import files
+from sandbox_runner.guest.outcome import Outcome, StepError
+from sandbox_runner.guest.wire import FrameError, split_blobs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sandbox_runner.guest.context import Guest
+
+__all__ = ["METHODS", "answer_call"]
+
+_TEXT = (str,)
+_INTEGER = (int,)
+_NUMBER = (int, float)
+
+METHODS: dict[str, tuple[Any, dict[str, tuple[type, ...]]]] = {
+    "file_read": (files, {"path": _TEXT}),
+    "file_write": (files, {"path": _TEXT, "content": _TEXT}),
+    "file_edit": (files, {"path": _TEXT, "old": _TEXT, "new": _TEXT}),
+    "git_commit": ("git", {"repo": _TEXT, "message": _TEXT}),
+    "git_push": ("push", {"repo": _TEXT}),
+    "test_run": ("testing", {"test_path": _TEXT, "expected": _INTEGER}),
+    "search_code": ("search", {"pattern": _TEXT}),
+    "bottle_drop": ("bottles", {"target": _TEXT, "content": _TEXT}),
+    "bottle_read": ("bottles", {"source": _TEXT}),
+    "level_up": ("fleet", {"agent": _TEXT, "level": _INTEGER}),
+    "spell_cast": ("spells", {"spell": _TEXT}),
+    "room_enter": ("fleet", {"room": _TEXT}),
+    "trust_update": ("fleet", {"target": _TEXT, "delta": _NUMBER}),
+    "cap_issue": ("fleet", {"action": _TEXT, "holder": _TEXT}),
+}
+"""Every method: the module that has it (a name, until it is first called) and its arguments' types in order."""
+
+
+def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """Perform one call and say what it came to.
+
+    Raises:
+        FrameError: the request itself is malformed, which only a broken host can send.
+    """
+    method = header.get("method")
+    if type(method) is not str or method not in METHODS:
+        raise FrameError(f"unknown method {method!r:.60}")
+    arguments = _arguments(method, header, body)
+    started = monotonic_ns()
+    try:
+        guest.ledger.admit(method, arguments)
+        outcome: Outcome = _handler(guest, method)(guest, **arguments)
+    except StepError as error:
+        outcome = Outcome(f"{method}: ERROR {error.reason}", error.details, error.status)
+    if guest.ledger.room:
+        outcome.details["room"] = guest.ledger.room
+    return {
+        "status": outcome.status,
+        "text": outcome.text,
+        "details": outcome.details,
+        "ns": monotonic_ns() - started,
+    }
+
+
+def _handler(guest: Guest, method: str) -> Callable[..., Outcome]:
+    module, parameters = METHODS[method]
+    if module is not files:
+        guest.host.flush()  # what comes may take long; answers that are ready do not wait for it
+        if type(module) is str:
+            module = import_module("sandbox_runner.guest." + module)
+            METHODS[method] = module, parameters
+    handler: Callable[..., Outcome] = getattr(module, method)
+    return handler
+
+
+def _arguments(method: str, header: dict[str, Any], body: bytes) -> dict[str, Any]:
+    given = header.get("args", {})
+    if type(given) is not dict:
+        raise FrameError(f"the arguments of {method} are no object")
+    arguments = dict(given)
+    for name, blob in split_blobs(header.get("blobs", {}), body).items():
+        try:
+            arguments[name] = blob.decode()
+        except UnicodeDecodeError:
+            raise FrameError(f"argument {name:.40} of {method} is not UTF-8 text") from None
+    kinds = METHODS[method][1]
+    if arguments.keys() != kinds.keys():
+        raise FrameError("{} takes {}".format(method, ", ".join(kinds)))
+    for name, kind in kinds.items():
+        if type(arguments[name]) not in kind:
+            raise FrameError(f"argument {name} of {method} has the wrong type")
+    return {name: arguments[name] for name in kinds}

@@ -1,0 +1,50 @@
+"""Wearing the sandbox uid: effective ids change, real and saved ones stay 0, and nothing of root's is in reach meanwhile."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Identity"]
+
+
+class Identity:
+    """The sandbox uid (and the gid of the same number), as a context to be worn::
+
+        with identity:
+            os.open(...)      # as the sandbox uid, without capabilities
+
+    Not reentrant: wearing twice would take it off too early, so it is an error.
+    """
+
+    __slots__ = ("uid", "worn")
+
+    def __init__(self, uid: int) -> None:
+        self.uid = uid
+        self.worn = False
+
+    def __enter__(self) -> None:
+        if self.worn:
+            raise RuntimeError("the sandbox uid is already worn")
+        os.setegid(self.uid)
+        os.seteuid(self.uid)
+        self.worn = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.seteuid(0)
+        os.setegid(0)
+        self.worn = False
+
+    def become(self) -> None:
+        """Turn into the sandbox uid for good; for a child, just before it runs something foreign."""
+        os.setgroups([])
+        os.setresgid(self.uid, self.uid, self.uid)
+        os.setresuid(self.uid, self.uid, self.uid)

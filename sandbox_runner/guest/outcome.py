@@ -1,0 +1,68 @@
+"""How a call ends inside the guest, and the sentences for what the kernel says."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["FAILED", "OK", "REFUSED", "SKIPPED", "Outcome", "StepError", "refusal", "step_error"]
+
+OK = "ok"
+FAILED = "failed"
+REFUSED = "refused"
+SKIPPED = "skipped"
+
+
+class Outcome:
+    """What a call came to: ``status`` decides success, ``text`` is the reference's sentence, ``details``
+    are facts.
+
+    Whatever may differ between two runs of the same trail stands under the keys ``meta`` and ``output`` of
+    the details; everything else in them is reproducible.
+    """
+
+    __slots__ = ("details", "status", "text")
+
+    def __init__(self, text: str, details: dict[str, Any] | None = None, status: str = OK) -> None:
+        self.status = status
+        self.text = text
+        self.details = {} if details is None else details
+
+
+class StepError(Exception):
+    """The step in question failed (or was refused); the sandbox itself is well."""
+
+    def __init__(self, reason: str, details: dict[str, Any] | None = None, status: str = FAILED) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.details = {} if details is None else details
+        self.status = status
+
+
+def refusal(rule: str, details: dict[str, Any] | None = None) -> StepError:
+    """A rule says no: the text becomes ``<method>: ERROR refused: <rule>``."""
+    return StepError("refused: " + rule, details, REFUSED)
+
+
+_REASONS = {
+    errno.EACCES: "permission denied",
+    errno.EFBIG: "file too large",
+    errno.ELOOP: "symbolic link in path",
+    errno.EMFILE: "too many open files",
+    errno.EMLINK: "too many links",
+    errno.ENAMETOOLONG: "name too long",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "read-only file system",
+}
+
+
+def step_error(error: OSError, path: str) -> StepError:
+    """What the kernel said about a workspace path, as a step's failure. It never names a path but the given one."""
+    number = error.errno or errno.EIO
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return StepError("no space left", {"errno": number})
+    return StepError(f"{_REASONS.get(number) or os.strerror(number).lower()}: {path}", {"errno": number})

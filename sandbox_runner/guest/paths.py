@@ -1,0 +1,156 @@
+"""From a path in a trail to an open descriptor below the workspace, following no link on the way.
+
+Every component is opened relative to the descriptor of the one before with O_NOFOLLOW, so a path that is
+swapped for a link during the call leads nowhere: there is no moment between a check and its use.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from sandbox_runner.guest.outcome import StepError, refusal, step_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["close_parent", "normal", "open_file", "open_parent", "read_limited"]
+
+PATH_LIMIT = 4096
+"""Longest path in bytes; the kernel's own PATH_MAX."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_CHUNK = 1 << 20
+_GIT_FILES = (b".gitmodules", b".gitattributes")
+
+
+def normal(path: str, *, write: bool = False) -> list[bytes]:
+    """The components of a path relative to the workspace, ``.`` and inner ``..`` resolved by name.
+
+    Args:
+        path: as the trail gives it; every character but ``/`` and NUL is an ordinary one.
+        write: also refuse the files by which a tree can configure git.
+
+    Raises:
+        StepError: absolute, above the workspace, unusable as a path, or inside a ``.git`` directory
+            (refused).
+    """
+    try:
+        raw = path.encode()
+    except UnicodeEncodeError:
+        raise StepError("path is not UTF-8 text") from None
+    if b"\0" in raw:
+        raise StepError("path holds a NUL byte")
+    if len(raw) > PATH_LIMIT:
+        raise StepError(f"path longer than {PATH_LIMIT} bytes")
+    if raw.startswith(b"/"):
+        raise StepError("path outside workspace: " + path)
+    parts: list[bytes] = []
+    for part in raw.split(b"/"):
+        if part == b"..":
+            if not parts:
+                raise StepError("path outside workspace: " + path)
+            parts.pop()
+        elif part not in (b"", b"."):
+            parts.append(part)
+    for part in parts:
+        if part.lower() == b".git":
+            raise refusal("the inside of .git is closed to file operations: " + path)
+    if write and parts and parts[-1].lower() in _GIT_FILES:
+        raise refusal("a file that configures git is closed to writing: " + path)
+    return parts
+
+
+def open_parent(root: int, parts: Sequence[bytes], path: str, *, create: bool = False) -> int:
+    """The directory that holds the last of ``parts``; give it back with ``close_parent``.
+
+    Raises:
+        StepError: a component is missing (and not to be created), a link, or no directory.
+    """
+    fd = root
+    try:
+        for part in parts[:-1]:
+            try:
+                below = os.open(part, _DIRECTORY, dir_fd=fd)
+            except FileNotFoundError:
+                if not create:
+                    raise
+                os.mkdir(part, 0o755, dir_fd=fd)
+                below = os.open(part, _DIRECTORY, dir_fd=fd)
+            close_parent(root, fd)
+            fd = below
+    except OSError as error:
+        reason = _explain(error, fd, part, path)
+        close_parent(root, fd)
+        raise reason from None
+    return fd
+
+
+def close_parent(root: int, fd: int) -> None:
+    """Close a directory that ``open_parent`` opened, which for a path of one component is the root itself."""
+    if fd != root:
+        os.close(fd)
+
+
+def open_file(parent: int, name: bytes, path: str, flags: int = os.O_RDONLY) -> int:
+    """Open an existing regular file by name; never a link, a FIFO, a device or a directory.
+
+    Raises:
+        StepError: it is something else, is missing, or is not permitted.
+    """
+    try:
+        fd = os.open(name, flags | _FILE, dir_fd=parent)
+    except OSError as error:
+        raise _explain(error, parent, name, path) from None
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise not_regular(mode, path)
+    return fd
+
+
+def not_regular(mode: int, path: str) -> StepError:
+    """Why something that is no regular file cannot be used as one."""
+    if stat.S_ISDIR(mode):
+        return StepError("is a directory: " + path)
+    if stat.S_ISLNK(mode):
+        return StepError("symbolic link in path: " + path)
+    return StepError("not a regular file: " + path)
+
+
+def read_limited(fd: int, limit: int) -> bytes:
+    """The whole of an open regular file.
+
+    Raises:
+        StepError: it is longer than ``limit`` bytes.
+    """
+    size = os.fstat(fd).st_size
+    if size > limit:
+        raise StepError(f"file of {size} bytes is over the limit of {limit}", {"bytes": size})
+    data = os.read(fd, min(size + 1, _CHUNK))
+    if len(data) == size:  # the ordinary case: one read, and it is all
+        return data
+    parts = [data]
+    while parts[-1] and sum(map(len, parts)) <= limit:
+        parts.append(os.read(fd, _CHUNK))
+    return b"".join(parts)
+
+
+def _explain(error: OSError, parent: int, name: bytes, path: str) -> StepError:
+    """Tell a missing file, a link and a wrong kind apart, which one errno does not."""
+    if error.errno == errno.ENOENT:
+        return StepError("file not found: " + path)
+    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR):
+        try:
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        except OSError:
+            return step_error(error, path)
+        if stat.S_ISLNK(mode):
+            return StepError("symbolic link in path: " + path)
+        if error.errno == errno.ENOTDIR:
+            return StepError("not a directory: " + path)
+        return not_regular(mode, path)
+    return step_error(error, path)

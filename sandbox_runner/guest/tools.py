@@ -1,0 +1,40 @@
+"""Where the programs are that the guest starts. Only the image's own folders are searched, never the workspace."""
+
+from __future__ import annotations
+
+import os
+
+from sandbox_runner.guest.outcome import StepError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["PATH", "TOOLS", "find_tool", "require_tool"]
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TOOLS = ("git", "python3", "rg")
+_NAMES = {"git": "git", "python3": "Python 3", "rg": "ripgrep (rg)"}
+
+
+def find_tool(name: str) -> str | None:
+    """The path of a program, or ``None`` if the image lacks it."""
+    for folder in PATH.split(":"):
+        path = folder + "/" + name
+        if os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def require_tool(name: str) -> str:
+    """The path of a program that a step needs.
+
+    Raises:
+        StepError: the image lacks it.
+    """
+    path = find_tool(name)
+    if path is None:
+        raise StepError(
+            f"the image has no {_NAMES.get(name, name)}; use an image that has it", {"missing_tool": name}
+        )
+    return path

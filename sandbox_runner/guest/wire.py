@@ -1,0 +1,145 @@
+"""Frames: the one format in which host and guest talk, used by both sides.
+
+    u32 header length | u32 body length | header (UTF-8 JSON object) | body (raw bytes)        big endian
+
+Both lengths are checked before a byte of either is kept, so a peer cannot make the other side allocate. The
+decoder does no I/O: whoever reads the stream feeds it, which leaves deadlines and transports to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False  # importing typing would cost the guest a twentieth of its memory
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    Header = dict[str, Any]
+    Frame = tuple[Header, bytes]
+
+__all__ = ["BODY_LIMIT", "HEADER_LIMIT", "FrameDecoder", "FrameError", "encode_frame", "split_blobs"]
+
+HEADER_LIMIT = 1 << 20
+"""Longest header, in bytes."""
+BODY_LIMIT = 32 << 20
+"""Longest body, in bytes."""
+
+_PREFIX = 8
+
+
+class FrameError(Exception):
+    """The stream carries something that is no frame; it cannot be read any further."""
+
+
+def encode_frame(header: Header, body: bytes = b"") -> bytes:
+    """One frame as bytes.
+
+    Raises:
+        FrameError: header or body is over its limit, or the header is no JSON.
+    """
+    try:
+        text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FrameError(f"a frame's header cannot be written as JSON: {error}") from error
+    _check(len(text), len(body))
+    return b"".join((len(text).to_bytes(4, "big"), len(body).to_bytes(4, "big"), text, body))
+
+
+def split_blobs(lengths: dict[str, int], body: bytes) -> dict[str, bytes]:
+    """Cut a body into its named parts; ``lengths`` gives them in order and must account for every byte.
+
+    Raises:
+        FrameError: a length is no count, or the sum is not the body's length.
+    """
+    parts: dict[str, bytes] = {}
+    offset = 0
+    if not isinstance(lengths, dict):
+        raise FrameError("the blobs of a frame are no mapping of names to lengths")
+    for name, length in lengths.items():
+        if type(length) is not int or not 0 <= length <= len(body) - offset:
+            raise FrameError(f"blob {name!r:.40} has no usable length")
+        parts[name] = body[offset : offset + length]
+        offset += length
+    if offset != len(body):
+        raise FrameError(f"the blobs of a frame cover {offset} of {len(body)} bytes")
+    return parts
+
+
+class FrameDecoder:
+    """Bytes in, frames out. After a ``FrameError`` the decoder must not be used again."""
+
+    __slots__ = ("_buffer", "_lengths")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._lengths: tuple[int, int] | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes taken in and not yet given out."""
+        return len(self._buffer)
+
+    @property
+    def wanted(self) -> int:
+        """How many more bytes the next frame needs, at least; 0 when ``next_frame`` has something to do."""
+        needed = _PREFIX if self._lengths is None else sum(self._lengths)
+        return max(0, needed - len(self._buffer))
+
+    def feed(self, data: bytes) -> None:
+        """Take in bytes as they come."""
+        self._buffer += data
+
+    def next_frame(self) -> Frame | None:
+        """The next whole frame, or ``None`` until more bytes are fed.
+
+        Raises:
+            FrameError: a length is over its limit, or the header is no JSON object.
+        """
+        buffer = self._buffer
+        if self._lengths is None:
+            if len(buffer) < _PREFIX:
+                return None
+            head, body = int.from_bytes(buffer[:4], "big"), int.from_bytes(buffer[4:_PREFIX], "big")
+            _check(head, body)
+            self._lengths = head, body
+            del buffer[:_PREFIX]
+        head, body = self._lengths
+        if len(buffer) < head + body:
+            return None
+        self._lengths = None
+        header = _parse(bytes(buffer[:head]))
+        content = bytes(buffer[head : head + body])
+        del buffer[: head + body]
+        return header, content
+
+
+def _check(header: int, body: int) -> None:
+    if header > HEADER_LIMIT:
+        raise FrameError(f"a frame's header has {header} bytes, the limit is {HEADER_LIMIT}")
+    if body > BODY_LIMIT:
+        raise FrameError(f"a frame's body has {body} bytes, the limit is {BODY_LIMIT}")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _unique(pairs: Any) -> Header:
+    """A JSON object whose keys are unique: two readers of one frame must never see two values."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key appears twice")
+    return result
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_unique)
+
+
+def _parse(text: bytes) -> Header:
+    try:
+        value = _DECODER.decode(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"a frame's header is no JSON: {str(error)[:200]}") from None
+    if type(value) is not dict:
+        raise FrameError("a frame's header is no JSON object")
+    return value

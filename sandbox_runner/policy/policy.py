@@ -62,10 +62,17 @@ class Policy(PolicyRecord):
     def intersect(self, other: Policy) -> Policy:
         """The policy that allows what both allow, within the smaller of every limit.
 
-        Associative, commutative and idempotent. Where the two give one repository number or one spell
-        different meanings, neither is left.
+        Associative, commutative and idempotent. Where the two give one repository number or one spell different
+        meanings, neither is left.
+
+        Raises:
+            PolicyError: together they deny more patterns than a policy can hold.
         """
-        return narrow(self, other)
+        try:
+            return narrow(self, other)
+        except ValidationError as error:
+            names, reason = f"{self.name} and {other.name}", error.errors()[0]["msg"]
+            raise PolicyError(f"policies {names} cannot be combined: {reason}") from error
 
     def narrowed(self, **options: Any) -> Policy:
         """This policy under a run's own options, named as its top-level keys, which can only narrow it.

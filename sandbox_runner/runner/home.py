@@ -31,7 +31,9 @@ class Home:
     """Where state lives: ``path``, else ``$SANDBOX_RUNNER_HOME``, else the platform's user data directory."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        chosen = path or os.environ.get("SANDBOX_RUNNER_HOME") or platformdirs.user_data_path("sandbox-runner")
+        chosen = (
+            path or os.environ.get("SANDBOX_RUNNER_HOME") or platformdirs.user_data_path("sandbox-runner")
+        )
         self.path = Path(chosen).expanduser().absolute()
 
     @property

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,7 @@ from sandbox_runner.record import (
 )
 from sandbox_runner.replay import TrailEvent, TrailExecutor
 from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
+from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.inputs import TrailInput
 from sandbox_runner.runner.plan import Wishes, sandbox_spec
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
@@ -57,6 +58,10 @@ class _Ending:
         self.status, self.exit_code = RunStatus.ERROR, problem.exit_code
         self.error = f"{problem} ({problem.hint})" if problem.hint else str(problem)
 
+    def interrupt(self) -> None:
+        """The user stopped the run."""
+        self.status, self.exit_code = RunStatus.INTERRUPTED, ExitCode.INTERRUPTED
+
 
 @dataclass(kw_only=True)
 class Run:
@@ -77,6 +82,7 @@ class Run:
     runtime_cache: Path
     signer: SigningKey | None
     start: StartSandbox
+    cancellation: Cancellation
     tell: OnProgress
 
     def execute(self) -> RunRecord:
@@ -106,9 +112,7 @@ class Run:
         return self._closed(directory)
 
     def _in_sandbox(self) -> RunRecord:
-        ensure_image(
-            Engine.connect(), self.image, on_progress=lambda line: self._report(Phase.IMAGE, line)
-        )
+        ensure_image(Engine.connect(), self.image, on_progress=lambda line: self._report(Phase.IMAGE, line))
         spec = sandbox_spec(
             self.source.trail,
             self.policy,
@@ -125,11 +129,16 @@ class Run:
             base = self._base()
             with self._open(base) as directory:
                 try:
-                    self._replay(starting.sandbox(), base, directory, ending)
+                    sandbox = starting.sandbox()
+                    with self.cancellation.covering(sandbox):
+                        self._replay(sandbox, base, directory, ending)
                 except SandboxRunnerError as problem:
-                    ending.fault(problem)
+                    if self.cancellation.cancelled:
+                        ending.interrupt()
+                    else:
+                        ending.fault(problem)
                 except KeyboardInterrupt:
-                    ending.status, ending.exit_code = RunStatus.INTERRUPTED, ExitCode.INTERRUPTED
+                    ending.interrupt()
                 receipt = starting.close()
                 ending.cleanup = None if receipt is None else dict(receipt.as_dict())
                 self._seal(directory, ending)
@@ -165,9 +174,7 @@ class Run:
         if base is not None and not self.wishes.bind:
             self.store.fill(base.digest, sandbox)
         recorder = directory.recorder(context={"container": sandbox.container_id[:12]})
-        guarded = GuardedWorld(
-            ContainerWorld(sandbox), self.policy, refusals=self.admission.refused
-        )
+        guarded = GuardedWorld(ContainerWorld(sandbox), self.policy, refusals=self.admission.refused)
         ending.executor = TrailExecutor(
             RecordedWorld(guarded, recorder),
             self.source.trail,
@@ -266,7 +273,7 @@ class Run:
             facts={**ending.facts, "needs": self.admission.manifest.to_json()},
         )
 
-    def _counts(self, events: tuple[TrailEvent, ...]) -> StepCounts:
+    def _counts(self, events: Sequence[TrailEvent]) -> StepCounts:
         counts = Counter(event.status for event in events)
         refused = counts[Status.REFUSED] if events else len(self.admission.refused)
         return StepCounts(

@@ -1,6 +1,6 @@
 """One trail in, one run record out: the only place where the layers are put together.
 
-    trail ─► admission ─► base snapshot + sandbox ─► replay ─► at rest ─► final snapshot ─► removal ─► sealed record
+trail ─► admission ─► base snapshot + sandbox ─► replay ─► at rest ─► final snapshot ─► removal ─► sealed record
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from sandbox_runner.errors import SnapshotError, WorkspaceError
 from sandbox_runner.policy import Policy, admit, withhold
 from sandbox_runner.record import RunRecord, SigningKey, new_run_id, signing_key
+from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.home import DEFAULT_TENANT, Home
 from sandbox_runner.runner.inputs import TrailInput, read_input
 from sandbox_runner.runner.plan import Wishes, principal_of
@@ -24,6 +25,8 @@ __all__ = ["Runner"]
 
 class Runner:
     """Replays trails under one policy and keeps their records. Several threads may run trails at once.
+
+    ``cancellation`` stops all of them: their records close as interrupted.
 
     Args:
         policy: what a trail may do.
@@ -60,6 +63,7 @@ class Runner:
         self.principal = principal
         self.start = start
         self.on_progress = on_progress
+        self.cancellation = Cancellation()
         self._sign = sign
         self._key = key
 
@@ -137,6 +141,7 @@ class Runner:
             runtime_cache=self.home.path / "runtimes.json",
             signer=self._signer(),
             start=self.start,
+            cancellation=self.cancellation,
             tell=self.on_progress,
         )
 

@@ -45,7 +45,9 @@ def verdict_source(policy: Policy, privileges: Privileges) -> str | None:
         return None
     if policy.tests.honour_project_config:
         return "pytest's exit status and report, with the project's own configuration: the project's own word"
-    return "pytest's exit status and report, without the project's configuration; reported by the tested process"
+    return (
+        "pytest's exit status and report, without the project's configuration; reported by the tested process"
+    )
 
 
 def facts_of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
@@ -57,6 +59,8 @@ def facts_of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
         "size": snapshot.size,
         "stored": snapshot.stored,
         "partial": snapshot.partial,
-        "omissions": [{"path": json_path(item.path), "reason": item.reason} for item in snapshot.omissions[:1000]],
+        "omissions": [
+            {"path": json_path(item.path), "reason": item.reason} for item in snapshot.omissions[:1000]
+        ],
         "notes": [{"text": note.text, "count": note.count} for note in snapshot.notes],
     }

@@ -16,7 +16,7 @@ def warm_start(size: int, like: SandboxSpec) -> Iterator[StartSandbox]:
     """Sandboxes started ahead of need for runs whose spec is like the given one; others start cold.
 
     A sandbox that waits has its image, runtime and limits already, so it only fits a run that wants the same
-    ones. It has no identity, no configuration and an empty workspace: those it gets when it is taken, and it is
+    ones. It has no identity, no configuration and an empty workspace: those it gets when it is taken. It is
     used once.
 
     Args:

@@ -6,8 +6,8 @@
         ├── runs/RUN_ID/            one run record each
         └── snapshots/              the tenant's snapshot store; nothing is shared between tenants
 
-Every path a tenant's name leads to lies below that tenant's folder: another tenant's run or snapshot is simply
-not found, also when its digest is known.
+Every path a tenant's name leads to lies below that tenant's folder: another tenant's run or snapshot is
+simply not found, also when its digest is known.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Home:
 def _checked(tenant: str) -> str:
     if not _TENANT.fullmatch(tenant):
         raise ConfigurationError(
-            f"{tenant!r} is no tenant name: use 1-63 of a-z, 0-9, dot, dash and underscore, first a letter or digit"
+            f"{tenant!r} is no tenant name: use 1-63 of a-z, 0-9, dot, dash and underscore, "
+            "the first a letter or digit"
         )
     return tenant

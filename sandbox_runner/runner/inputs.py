@@ -28,7 +28,7 @@ def read_input(source: str | Path | bytes) -> TrailInput:
     """Read a trail or worklog from a file, or take its bytes.
 
     Raises:
-        TrailError: there is no such file, it is too large, or it is neither a sound trail nor a sound worklog.
+        TrailError: there is no such file, it is too large, or it is neither a sound trail nor a worklog.
     """
     if isinstance(source, bytes):
         return TrailInput(_trail(source, "the input"), "bytes")

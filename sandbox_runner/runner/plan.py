@@ -1,4 +1,4 @@
-"""From a trail, its admission and the caller's wishes to one sandbox: pure, so that the rules are in one place."""
+"""From a trail, its admission and the caller's wishes to one sandbox; pure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def sandbox_spec(
     """
     guest: dict[str, Any] = {
         **guest_config(policy, principal=principal, pushes=privileges.push),
-        # Ids of bottles and grants derive from this: the same trail gets the same ids wherever it is replayed.
+        # Ids of bottles and grants derive from this: a trail gets the same ids wherever it is replayed.
         "run_id": trail.sha256[:16],
         "principal": principal,
         "clock": trail.timestamp,

@@ -1,6 +1,6 @@
 """One trail in, one run record out: the only place where the layers are put together.
 
-trail ─► admission ─► base snapshot + sandbox ─► replay ─► at rest ─► final snapshot ─► removal ─► sealed record
+trail ─► admission ─► base snapshot, sandbox ─► replay ─► at rest ─► snapshot ─► removal ─► sealed record
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Runner:
             trail: a trail's or worklog's file, or its bytes.
             workspace: directory whose copy the trail works on; it is never written.
             base: a snapshot to work on instead, by digest, prefix or tag.
-            bind: work in ``workspace`` itself. For trails you trust: nothing protects the directory from them.
+            bind: work in ``workspace`` itself. For trails you trust: nothing protects the directory.
             exclude: gitignore-style patterns of what the copy leaves out.
             gitignore: leave out what the directory's ``.gitignore`` files name.
             fail_fast: stop at the first step that fails or is refused.
@@ -97,8 +97,8 @@ class Runner:
 
         Raises:
             InputError: trail, workspace or snapshot is unusable; nothing was run and there is no record.
-            SandboxError: no sandbox could be had at all; there is no record. A sandbox that breaks later is told by
-                the record's status ``error``.
+            SandboxError: no sandbox could be had at all; there is no record. A sandbox that breaks later is
+                told by the record's status ``error``.
             InterruptedRunError: the user stopped the run; its record is closed.
             StoreError: the state directory cannot be written.
         """

@@ -203,17 +203,10 @@ class Index:
         with self._transaction():
             self._db.executemany("DELETE FROM doomed WHERE name = ?", [(name,) for name in names])
 
-    def forget_pack(self, name: str) -> None:
-        """A pack is lost or damaged: take all it held out of the index."""
+    def forget_snapshot(self, digest: bytes) -> None:
+        """Drop a snapshot; its objects stay until gc."""
         with self._transaction():
-            row = self._db.execute("SELECT id FROM packs WHERE name = ?", (name,)).fetchone()
-            if row:
-                self._remove_pack(row[0])
-
-    def forget_object(self, digest: bytes) -> None:
-        """An object is damaged: the store no longer claims to hold it."""
-        with self._transaction():
-            self._db.execute("DELETE FROM objects WHERE digest = ?", (digest,))
+            self._db.execute("DELETE FROM snapshots WHERE digest = ?", (digest,))
 
     def check(self) -> str:
         """SQLite's own opinion of the file; ``ok`` if it has no complaint."""

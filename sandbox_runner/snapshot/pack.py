@@ -31,6 +31,7 @@ __all__ = [
     "Location",
     "PackWriter",
     "Record",
+    "packed_size",
     "read_object",
     "read_records",
 ]
@@ -103,12 +104,12 @@ class PackWriter:
         self._file.seek(0, os.SEEK_END)
         self.size += stored
 
-    def copy(self, record: Record, payload: bytes) -> None:
+    def copy(self, record: Record, payload: Iterable[bytes]) -> None:
         """Append a record of another pack as it is."""
         where = record.location
         self._head(record.kind, where.codec, record.digest, where.size, where.stored)
-        self._file.write(payload)
-        self.size += len(payload)
+        self._file.writelines(payload)
+        self.size += where.stored
 
     def finish(self) -> None:
         """Write the end record and see everything onto the disk."""
@@ -122,6 +123,11 @@ class PackWriter:
         self._heads.update(head)
         self.size += self._file.write(head)
         self.records.append(Record(kind, digest, Location(self.size, stored, size, codec)))
+
+
+def packed_size(records: Iterable[Record]) -> int:
+    """Bytes of a pack that holds these records and no others."""
+    return len(_MAGIC) + _HEAD.size + sum(_HEAD.size + record.location.stored for record in records)
 
 
 def read_records(path: Path) -> Iterator[Record]:

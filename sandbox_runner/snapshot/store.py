@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from sandbox_runner.errors import SnapshotError, StoreError
 from sandbox_runner.snapshot import restoring
+from sandbox_runner.snapshot.applying import ApplyReport, apply
+from sandbox_runner.snapshot.archive import write_tar_zst
 from sandbox_runner.snapshot.capture import capture
+from sandbox_runner.snapshot.collect import GcReport, collect
+from sandbox_runner.snapshot.diff import TreeDiff, diff_trees
 from sandbox_runner.snapshot.facts import Snapshot, unpack_facts
 from sandbox_runner.snapshot.fill import fill
+from sandbox_runner.snapshot.fsck import FsckReport
+from sandbox_runner.snapshot.fsck import check as check_store
+from sandbox_runner.snapshot.fsck import repair as repair_store
+from sandbox_runner.snapshot.importing import import_archive
 from sandbox_runner.snapshot.index import open_index
 from sandbox_runner.snapshot.layout import Layout, store_errors
 from sandbox_runner.snapshot.manifest import Entry
 from sandbox_runner.snapshot.objects import ObjectReader, open_objects
+from sandbox_runner.snapshot.oci_export import write_oci
 from sandbox_runner.snapshot.session import open_session
 from sandbox_runner.snapshot.tags import Tags
 from sandbox_runner.snapshot.transfer import Limits, TreeSink, TreeSource
+from sandbox_runner.snapshot.unified import LineCount, line_counts, unified
 
-__all__ = ["SnapshotStore"]
+__all__ = ["ExportForm", "SnapshotStore"]
+
+ExportForm = Literal["oci", "tar.zst"]
 
 _SHORTEST_PREFIX = 4
 _HEX = frozenset("0123456789abcdef")
@@ -123,6 +136,79 @@ class SnapshotStore:
             root = reader.root(bytes.fromhex(snapshot.digest))
             restoring.restore(reader, root, Path(target), overwrite=overwrite)
         return snapshot
+
+    def diff(self, old: str, new: str) -> TreeDiff:
+        """What differs between two snapshots.
+
+        Raises:
+            SnapshotError: there is no such snapshot.
+        """
+        roots = [bytes.fromhex(self.show(name).root) for name in (old, new)]
+        with self.reading() as reader:
+            return diff_trees(reader, *roots)
+
+    def line_counts(self, diff: TreeDiff) -> Iterator[LineCount]:
+        """Lines added and removed, path by path, as for ``--stat``."""
+        with self.reading() as reader:
+            yield from line_counts(reader, diff)
+
+    def unified(self, diff: TreeDiff) -> Iterator[str]:
+        """The lines of a unified diff, without line ends, safe for a terminal."""
+        with self.reading() as reader:
+            yield from unified(reader, diff)
+
+    def apply(
+        self, base: str, final: str, target: str | Path, *, git: bool = False, dry_run: bool = False
+    ) -> ApplyReport:
+        """Bring what changed from ``base`` to ``final`` into a user's directory; all of it or nothing.
+
+        Changes below a ``.git`` are withheld unless ``git`` is given: hooks and configuration are commands.
+
+        Raises:
+            SnapshotError: there is no such snapshot.
+            ApplyConflictError: the directory differs from the base where the run changed it.
+            WorkspaceError: the directory cannot be read or written.
+        """
+        diff = self.diff(base, final)
+        with self.reading() as reader:
+            return apply(reader, diff, Path(target), git=git, dry_run=dry_run)
+
+    def export(self, name: str, target: str | Path, *, form: ExportForm) -> Snapshot:
+        """Write a snapshot to a new place: ``tar.zst`` to a file, ``oci`` to a directory or to a ``*.tar``.
+
+        Raises:
+            SnapshotError: there is no such snapshot, or the target is there already or cannot be written.
+        """
+        snapshot = self.show(name)
+        write = {"oci": write_oci, "tar.zst": write_tar_zst}[form]
+        with self.reading() as reader:
+            write(reader, snapshot, Path(target))
+        return snapshot
+
+    def import_archive(
+        self, source: str | Path, *, label: str = "", limits: Limits | None = None
+    ) -> Snapshot:
+        """Keep the tree in a ``tar.zst`` file or an OCI image (directory or ``*.tar``) of one layer.
+
+        Raises:
+            SnapshotError: the archive is damaged, hostile, beyond the limits, or not what it says it is.
+        """
+        with open_session(self.layout) as session:
+            snapshot = import_archive(session, self.layout, Path(source), limits or Limits(), label)
+        return self._tagged(snapshot)
+
+    def gc(self, *, keep_last: int, referenced: Iterable[str] = (), dry_run: bool = False) -> GcReport:
+        """Remove all but the ``keep_last`` captured last, the tagged, and the ``referenced`` (digests).
+
+        Raises:
+            StoreError: captures are under way, or a kept snapshot is not whole; then nothing was removed.
+        """
+        keep = {*self._tags.by_digest(), *(digest.removeprefix("sha256:") for digest in referenced)}
+        return collect(self.layout, keep_last=keep_last, keep=keep, dry_run=dry_run)
+
+    def fsck(self, *, repair: bool = False) -> FsckReport:
+        """Check every byte; with ``repair`` rebuild the index from what is good, drop what is not whole."""
+        return repair_store(self.layout) if repair else check_store(self.layout)
 
     def tag(self, name: str, tag: str) -> Snapshot:
         """Give a snapshot a name of its own, which also keeps it from gc; moves the tag where it exists.

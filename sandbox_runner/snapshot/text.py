@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["json_path", "show_path"]
+__all__ = ["json_path", "show_line", "show_path"]
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that can move the cursor, reorder what is read, or hide: shown by number."""
@@ -15,14 +15,21 @@ def show_path(path: bytes) -> str:
 
     ``\`` is doubled, a byte that is not UTF-8 becomes ``\xNN``, an unsafe character ``\uNNNN``.
     """
+    return _escaped(path.replace(b"\\", b"\\\\"), keep="")
+
+
+def show_line(line: bytes) -> str:
+    """A line of a stranger's text as people may see it: as ``show_path``, but tabs and backslashes stay."""
+    return _escaped(line, keep="\t")
+
+
+def _escaped(data: bytes, keep: str) -> str:
     shown = []
-    for character in path.decode("utf-8", "surrogateescape"):
+    for character in data.decode("utf-8", "surrogateescape"):
         number = ord(character)
         if 0xDC80 <= number <= 0xDCFF:
             shown.append(f"\\x{number - 0xDC00:02x}")
-        elif character == "\\":
-            shown.append("\\\\")
-        elif unicodedata.category(character) in _UNSAFE:
+        elif character not in keep and unicodedata.category(character) in _UNSAFE:
             shown.append(f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}")
         else:
             shown.append(character)

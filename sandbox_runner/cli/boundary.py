@@ -18,7 +18,7 @@ from sandbox_runner.cli.text import printable
 from sandbox_runner.cli.usage import usage_error
 from sandbox_runner.errors import ExitCode, SandboxRunnerError
 
-__all__ = ["bounded", "terminable"]
+__all__ = ["bounded", "tell_error", "terminable"]
 
 _BROKEN_PIPE = 128 + signal.SIGPIPE  # what a shell reports for a program whose reader went away
 
@@ -66,6 +66,11 @@ def _usage(error: typer.TyperException, *, debug: bool) -> int:
         return ExitCode.BAD_INPUT
     told = usage_error(error)
     return _tell(str(told), error, told.exit_code, hint=told.hint, debug=debug)
+
+
+def tell_error(error: SandboxRunnerError, *, about: str) -> None:
+    """Tell one of several errors of a command that goes on."""
+    _tell(f"{about}: {error}", error, error.exit_code, hint=error.hint, debug=False)
 
 
 def _tell(text: str, error: BaseException, code: int, *, hint: str | None = None, debug: bool) -> int:

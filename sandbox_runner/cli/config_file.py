@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sandbox_runner.errors import ConfigurationError
+from sandbox_runner.policy.strict_yaml import YamlError, parse
 
 __all__ = ["Located", "read_mapping"]
 
@@ -28,59 +26,20 @@ class Located:
 
 
 def read_mapping(path: Path) -> list[Located]:
-    """Keys and values in the order of the file.
-
-    Values are texts, numbers, switches or lists of them. Keys may not repeat. Anchors and aliases are refused:
-    they can make a small file unfold into a huge one.
+    """Keys and values in the order of the file, in the strict YAML of policy files.
 
     Raises:
         ConfigurationError: the file cannot be read or is no such mapping.
     """
     text = _text(path)
-    try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
-                raise ConfigurationError(
-                    f"{path}:{token.start_mark.line + 1}: anchors, aliases and tags have no place in settings"
-                )
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}:{line}: this is no YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: this is no YAML: {str(error).splitlines()[0]}") from None
-    if root is None:
+    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
         return []
-    if not isinstance(root, yaml.MappingNode):
-        raise ConfigurationError(f"{path}:{root.start_mark.line + 1}: settings are lines of 'key: value'")
-    return list(_entries(path, root))
-
-
-def _entries(path: Path, root: yaml.MappingNode) -> Iterator[Located]:
-    first: dict[str, int] = {}
-    for key_node, value_node in root.value:
-        line = key_node.start_mark.line + 1
-        place = f"{path}:{line}"
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigurationError(f"{place}: a setting's name is one word")
-        key = key_node.value
-        if key in first:
-            raise ConfigurationError(f"{place}: '{key}' stands already on line {first[key]}")
-        first[key] = line
-        if isinstance(value_node, yaml.MappingNode):
-            raise ConfigurationError(f"{place}: '{key}' takes a value or a list, not a mapping")
-        yield Located(key, _value(place, key, value_node), place)
-
-
-def _value(place: str, key: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode) and not all(
-        isinstance(item, yaml.ScalarNode) for item in node.value
-    ):
-        raise ConfigurationError(f"{place}: '{key}' takes a flat list")
     try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError, OverflowError):
-        raise ConfigurationError(f"{place}: the value of '{key}' cannot be read") from None
+        document = parse(text)
+    except YamlError as error:
+        place = f"{path}:{error.line}" if error.line else str(path)
+        raise ConfigurationError(f"{place}: the settings cannot be used: {error}") from None
+    return [Located(key, value, f"{path}:{document.lines[key,]}") for key, value in document.data.items()]
 
 
 def _text(path: Path) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from sandbox_runner.cli.logs import log_to_stderr
 from sandbox_runner.cli.options import remembered
 from sandbox_runner.cli.settings import Settings
 
@@ -15,9 +16,12 @@ __all__ = ["settings"]
 def settings(context: typer.Context, **flags: Any) -> Settings:
     """The settings of this command line; ``flags`` are the command's own, None where not given.
 
+    From here on what is logged goes to stderr.
+
     Raises:
         ConfigurationError: as ``Settings.resolve``.
     """
+    log_to_stderr()
     shared = remembered(context)
     shared.pop("debug", None)  # the boundary's matter
     config = shared.pop("config", None)

@@ -54,8 +54,8 @@ def _path(value: Any, base: Path) -> Path:
 def _texts(value: Any, base: Path) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list):
-        raise ValueError("a list of texts")  # noqa: TRY004 - one kind of refusal for every reader
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("a list of texts")
     return tuple(_text(item, base) for item in value)
 
 

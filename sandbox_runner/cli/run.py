@@ -1,0 +1,235 @@
+"""``sandbox-runner run``: the main job. Trails in, run records out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sandbox_runner.cli.boundary import tell_error
+from sandbox_runner.cli.progress import watching
+from sandbox_runner.cli.screen import Screen
+from sandbox_runner.cli.session import settings
+from sandbox_runner.cli.settings import Settings
+from sandbox_runner.cli.summary import show_record, summary_of
+from sandbox_runner.cli.usage import UsageError
+from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
+from sandbox_runner.policy import Policy
+from sandbox_runner.record import RunRecord, load_signing_key
+from sandbox_runner.runner import Runner
+from sandbox_runner.runner.home import Home
+from sandbox_runner.runner.progress import OnProgress
+
+__all__ = ["app", "gravest"]
+
+app = typer.Typer(rich_markup_mode=None)
+
+_GRAVITY = (
+    ExitCode.INTERRUPTED,
+    ExitCode.SANDBOX_FAILED,
+    ExitCode.BAD_INPUT,
+    ExitCode.REFUSED,
+    ExitCode.STEP_FAILED,
+)
+_UNKNOWN = ("run_id", "record", "trail_sha256", "chain_head", "meta_trail_sha256", "snapshot", "runtime")
+_NO_STEPS = {"total": 0, "ok": 0, "failed": 0, "refused": 0, "skipped": 0}
+Result = RunRecord | SandboxRunnerError
+
+_BIND = "warning: --bind lets the trail write {} in place; nothing is copied and nothing can be taken back"
+
+
+@app.command(
+    epilog="Exit: 0 every step ok or skipped, 1 a step failed, 2 bad input, 3 refused by policy, "
+    "4 the sandbox or Docker failed, 130 interrupted. Of several trails the gravest counts."
+)
+def run(
+    context: typer.Context,
+    *,
+    trails: Annotated[list[Path], typer.Argument(metavar="TRAIL...", help="Trails or worklogs.")],
+    workspace: Annotated[
+        Path | None,
+        typer.Option("--workspace", "-w", metavar="DIR", help="Work on a copy of this directory."),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--from", metavar="SNAPSHOT", help="Work on this snapshot instead.")
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", "-p", metavar="POLICY", help="A shipped policy or a policy file."),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", metavar="R", help="auto, runc, runsc or another of Docker's.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="Any image with Python 3.8 or newer.")
+    ] = None,
+    fail_fast: Annotated[
+        bool | None,
+        typer.Option("--fail-fast/--no-fail-fast", help="End at the first failed or refused step."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Admit and list; perform nothing.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=256, help="How many trails at once.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where the records go.")
+    ] = None,
+    bind: Annotated[
+        bool, typer.Option("--bind", help="Work in DIR itself. For trusted trails only.")
+    ] = False,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Do not copy this; repeatable.")
+    ] = None,
+    gitignore: Annotated[
+        bool | None, typer.Option("--gitignore/--no-gitignore", help="Do not copy what .gitignore names.")
+    ] = None,
+    principal: Annotated[
+        str | None, typer.Option("--principal", metavar="NAME", help="In whose name the trail acts.")
+    ] = None,
+    sign: Annotated[bool | None, typer.Option("--sign/--no-sign", help="Attest the record.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="K=V", help="Keep a word in the record; repeatable."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="The private key to sign with.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per trail.")] = False,
+) -> int:
+    """Replay trails in disposable containers and keep a record of each."""
+    chosen = settings(
+        context,
+        policy=policy,
+        runtime=runtime,
+        image=image,
+        fail_fast=fail_fast,
+        jobs=jobs,
+        exclude=tuple(exclude) if exclude else None,
+        gitignore=gitignore,
+        principal=principal,
+        sign=sign,
+        key=key,
+    )
+    _check_usage(workspace, base, bind=bind)
+    screen = Screen(json=json)
+    if bind:
+        screen.note(screen.paint(_BIND.format(workspace), "error"))
+    wishes = {
+        "workspace": workspace,
+        "base": base,
+        "bind": bind,
+        "fail_fast": chosen.fail_fast,
+        "dry_run": dry_run,
+        "runs": output,
+        "labels": _labels(label or ()),
+        "exclude": chosen.exclude,
+        "gitignore": chosen.gitignore,
+    }
+    return _run_all(screen, chosen, trails, wishes)
+
+
+def _check_usage(workspace: Path | None, base: str | None, *, bind: bool) -> None:
+    if workspace is not None and base is not None:
+        raise UsageError("sandbox-runner run takes --workspace DIR or --from SNAPSHOT, not both")
+    if bind and workspace is None:
+        raise UsageError("sandbox-runner run --bind needs the directory to work in: --workspace DIR")
+
+
+def _labels(words: Iterable[str]) -> dict[str, str]:
+    labels = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise UsageError(f"sandbox-runner run --label takes NAME=VALUE, not '{word}'")
+        labels[name] = value
+    return labels
+
+
+def _run_all(screen: Screen, chosen: Settings, trails: Sequence[Path], wishes: Mapping[str, Any]) -> int:
+    """Run every trail; programs are told at once, people when the bars are gone."""
+    codes: list[int] = []
+    done: list[tuple[Path, Result]] = []
+    bars = not (
+        screen.json and sys.stdout.isatty()
+    )  # bars and JSON on one terminal would overwrite each other
+    with watching(len(trails), bars=bars) as tell:
+        for trail, result in _results(chosen, trails, wishes, tell):
+            if screen.json:
+                codes.append(_report(screen, trail, result))
+            else:
+                done.append((trail, result))
+    codes += [_report(screen, trail, result) for trail, result in done]
+    return gravest(codes)
+
+
+def _results(
+    chosen: Settings, trails: Sequence[Path], wishes: Mapping[str, Any], tell: OnProgress
+) -> Iterator[tuple[Path, Result]]:
+    """Each trail with what came of it, in the order in which they end. An interruption ends them all."""
+    runner = Runner(
+        policy=Policy.load(chosen.policy),
+        home=Home(chosen.home),
+        tenant=chosen.tenant,
+        image=chosen.image,
+        runtime=chosen.runtime,
+        principal=chosen.principal,
+        sign=chosen.sign,
+        key=load_signing_key(chosen.key) if chosen.key else None,
+        on_progress=tell,
+    )
+    for trail in trails:
+        try:
+            yield trail, runner.run(trail, **wishes)
+        except SandboxRunnerError as error:
+            yield trail, error
+            if isinstance(error, InterruptedRunError):
+                return
+
+
+def _report(screen: Screen, trail: Path, result: Result) -> int:
+    """Tell what came of one trail, and return its exit code."""
+    if isinstance(result, RunRecord):
+        _show(screen, result)
+        return int(result.result.exit_code) if result.result else int(ExitCode.SANDBOX_FAILED)
+    record = _closed_record(result)
+    if record is not None:
+        _show(screen, record)
+    elif screen.json:
+        screen.data(_nothing(result))
+    tell_error(result, about=trail.name)
+    return int(result.exit_code)
+
+
+def _show(screen: Screen, record: RunRecord) -> None:
+    if screen.json:
+        screen.data(summary_of(record))
+    else:
+        show_record(screen, record)
+
+
+def _closed_record(error: SandboxRunnerError) -> RunRecord | None:
+    path = error.record if isinstance(error, InterruptedRunError) else None
+    return RunRecord.load(path) if path else None
+
+
+def gravest(codes: Iterable[int]) -> int:
+    """The exit code of several runs: what says least about the trails comes first."""
+    seen = set(codes)
+    return next((int(code) for code in _GRAVITY if code in seen), int(ExitCode.OK))
+
+
+def _nothing(error: SandboxRunnerError) -> dict[str, Any]:
+    """The object of a trail that came to no record."""
+    code = int(error.exit_code)
+    unknown = dict.fromkeys(_UNKNOWN)
+    return {
+        **unknown,
+        "status": "error",
+        "exit_code": code,
+        "steps": _NO_STEPS,
+        "duration_s": 0,
+        "error": str(error),
+    }

@@ -1,0 +1,74 @@
+"""``sandbox-runner show``: one run on one screen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sandbox_runner.cli.locate import find_run
+from sandbox_runner.cli.screen import Screen
+from sandbox_runner.cli.session import settings
+from sandbox_runner.cli.summary import show_record
+from sandbox_runner.cli.text import pairs, plural
+from sandbox_runner.record import RunRecord
+from sandbox_runner.runner.home import Home
+
+__all__ = ["app"]
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run id, its beginning, `last`, or a directory.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="run.json and result.json as one object.")] = False,
+) -> None:
+    """Show what a run was asked, what came of it, and what proves it."""
+    chosen = settings(context)
+    record = find_run(run, Home(chosen.home).runs(chosen.tenant))
+    screen = Screen(json=json)
+    if json:
+        result = record.result.model_dump(mode="json") if record.result else None
+        screen.data(
+            {"state": record.state.value, "run": record.info.model_dump(mode="json"), "result": result}
+        )
+        return
+    show_record(screen, record)
+    screen.say("", *pairs(_request(record)))
+
+
+def _request(record: RunRecord) -> list[tuple[str, str]]:
+    """What was asked and where it ran."""
+    info, result = record.info, record.result
+    trail = f"version {info.trail.version}, {plural(info.trail.steps, 'step')}, sha256 {info.trail.sha256}"
+    facts = [
+        ("started", info.created_at),
+        ("trail", trail),
+        ("agent", info.trail.agent or ""),
+        ("policy", f"{info.policy.name}, sha256 {info.policy.sha256}"),
+        ("image", f"{info.image.reference}, {info.image.id}" if info.image else ""),
+        ("seccomp", f"sha256 {info.seccomp_sha256}" if info.seccomp_sha256 else ""),
+        ("principal", info.principal),
+        ("tenant", info.tenant),
+        ("base", info.base_snapshot or "empty"),
+        ("limits", ", ".join(f"{name} {value}" for name, value in sorted(info.limits.items()))),
+        ("versions", ", ".join(f"{name} {value}" for name, value in sorted(info.versions.items()))),
+    ]
+    if result is not None:
+        facts += [
+            ("verdicts", result.verdict_source or ""),
+            ("artifacts", ", ".join(artifact.path for artifact in result.artifacts[:8])),
+            ("cleanup", _cleanup(result.cleanup)),
+        ]
+    return facts + [
+        ("in doubt", f"step {call.step} {call.method} was sent and never answered")
+        for call in record.in_doubt()
+    ]
+
+
+def _cleanup(receipt: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted((receipt or {}).items()))

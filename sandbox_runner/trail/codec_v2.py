@@ -215,12 +215,10 @@ def _check_begins(layout: LayoutV2, strings: int) -> None:
                 raise _malformed(
                     f"step {index} refers past the last string at offset {offset + at}", offset + at
                 )
-        if trail_id != NONE:
-            digest_at = layout.starts[trail_id] - _STRING.size
-            if data[digest_at : digest_at + 4] != id_hash:
-                raise _malformed(
-                    f"the id hash at offset {offset + 10} is not that of the trail id", offset + 10
-                )
+        if trail_id != NONE and layout.digest(trail_id)[:4] != id_hash:
+            raise _malformed(f"the id hash at offset {offset + 10} is not that of the trail id", offset + 10)
+        if trail_id == NONE and any(id_hash) and _holds_hash(layout, id_hash):
+            raise _malformed(f"the trail id at offset {offset + 6} is missing: its text is there", offset + 6)
         if time > MAX_TIME:
             raise _malformed(f"the time at offset {offset + 14} is after second {MAX_TIME}", offset + 14)
 

@@ -170,7 +170,8 @@ def _value(value: object, key: Key, name: str, index: int) -> Argument:
         if number is None:
             raise _wrong(f"{_shown(value)}, not a whole number", name, index)
         if not key.low <= number <= key.high:
-            raise _wrong(f"{number}, outside {key.low}..{key.high}", name, index)
+            shown = number if number.bit_length() <= 64 else f"a number of {number.bit_length()} bits"
+            raise _wrong(f"{shown}, outside {key.low}..{key.high}", name, index)
         return number
     if key.want is Want.SPOKEN and (value is None or isinstance(value, int | float)):
         value = str(value)

@@ -62,7 +62,7 @@ class Policy(PolicyRecord):
     def intersect(self, other: Policy) -> Policy:
         """The policy that allows what both allow, within the smaller of every limit.
 
-        Associative, commutative and idempotent. Where the two give one repository number or one spell different
+        Associative, commutative and idempotent. Where the two give one repository number or one spell two
         meanings, neither is left.
 
         Raises:

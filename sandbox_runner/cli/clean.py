@@ -11,8 +11,9 @@ import typer
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.text import columns, plural
 from sandbox_runner.errors import DockerError
-from sandbox_runner.sandbox import Engine, Leftover
-from sandbox_runner.sandbox import clean as remove_leftovers
+from sandbox_runner.sandbox import Engine
+from sandbox_runner.sandbox.janitor import Leftover
+from sandbox_runner.sandbox.janitor import clean as remove_leftovers
 
 __all__ = ["app"]
 

@@ -20,7 +20,7 @@ from sandbox_runner.cli.settings import Settings
 from sandbox_runner.cli.text import printable, size
 from sandbox_runner.errors import ExitCode, SandboxRunnerError
 from sandbox_runner.runner.home import Home
-from sandbox_runner.sandbox import Check, Health, probe
+from sandbox_runner.sandbox.doctor import Check, Health, probe
 
 __all__ = ["app"]
 

@@ -14,11 +14,13 @@ from sandbox_runner.cli.progress import watching
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.settings import Settings
+from sandbox_runner.cli.signing import read_signing_key
 from sandbox_runner.cli.summary import show_record, summary_of
 from sandbox_runner.cli.usage import UsageError
 from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
+from sandbox_runner.fleet import run_many
 from sandbox_runner.policy import Policy
-from sandbox_runner.record import RunRecord, load_signing_key
+from sandbox_runner.record import RunRecord
 from sandbox_runner.runner import Runner
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.progress import OnProgress
@@ -168,7 +170,7 @@ def _run_all(screen: Screen, chosen: Settings, trails: Sequence[Path], wishes: M
 def _results(
     chosen: Settings, trails: Sequence[Path], wishes: Mapping[str, Any], tell: OnProgress
 ) -> Iterator[tuple[Path, Result]]:
-    """Each trail with what came of it, in the order in which they end. An interruption ends them all."""
+    """Each trail with what came of it, in the order in which they end."""
     runner = Runner(
         policy=Policy.load(chosen.policy),
         home=Home(chosen.home),
@@ -177,16 +179,17 @@ def _results(
         runtime=chosen.runtime,
         principal=chosen.principal,
         sign=chosen.sign,
-        key=load_signing_key(chosen.key) if chosen.key else None,
+        key=read_signing_key(chosen.key) if chosen.key else None,
         on_progress=tell,
     )
-    for trail in trails:
+    if len(trails) == 1:  # in this thread, so that Ctrl-C reaches the run itself
         try:
-            yield trail, runner.run(trail, **wishes)
+            yield trails[0], runner.run(trails[0], **wishes)
         except SandboxRunnerError as error:
-            yield trail, error
-            if isinstance(error, InterruptedRunError):
-                return
+            yield trails[0], error
+        return
+    for place, result in run_many(runner, trails, jobs=chosen.jobs, options=wishes):
+        yield trails[place], result
 
 
 def _report(screen: Screen, trail: Path, result: Result) -> int:

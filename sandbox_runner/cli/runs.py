@@ -9,10 +9,11 @@ import typer
 from sandbox_runner.cli.locate import run_ids
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
-from sandbox_runner.cli.text import columns, duration, plural, printable
-from sandbox_runner.errors import VerificationError
+from sandbox_runner.cli.text import columns, duration, plural, printable, size
+from sandbox_runner.errors import SnapshotError, StoreError, VerificationError
 from sandbox_runner.record import RunRecord
 from sandbox_runner.runner.home import Home
+from sandbox_runner.snapshot import SnapshotStore, TreeDiff
 
 __all__ = ["app"]
 
@@ -33,7 +34,8 @@ def runs(
 ) -> None:
     """List past runs with their status and what they changed."""
     chosen = settings(context)
-    folder = Home(chosen.home).runs(chosen.tenant)
+    home = Home(chosen.home)
+    folder, store = home.runs(chosen.tenant), home.store(chosen.tenant)
     ids = run_ids(folder)
     shown = ids if every else ids[:count]
     screen = Screen(json=json)
@@ -46,9 +48,10 @@ def runs(
             if json:
                 screen.data({"run_id": run_id, "status": "damaged", "error": str(error)})
             continue
+        changes = _changes(store, record)
         if json:
-            screen.data(_facts(record))
-        rows.append(_row(record))
+            screen.data(_facts(record, changes))
+        rows.append(_row(record, changes))
     if not json:
         _table(screen, rows, left=len(ids) - len(shown))
 
@@ -65,7 +68,18 @@ def _table(screen: Screen, rows: list[tuple[str, ...]], *, left: int) -> None:
         screen.note(f"and {plural(left, 'older run')}; --all lists them")
 
 
-def _facts(record: RunRecord) -> dict[str, Any]:
+def _changes(store: SnapshotStore, record: RunRecord) -> TreeDiff | None:
+    """What a run did to its workspace; None where that is not known any more."""
+    base, end = record.info.base_snapshot, record.result.snapshot if record.result else None
+    if base is None or end is None:
+        return None
+    try:
+        return store.diff(base, end)
+    except (SnapshotError, StoreError):
+        return None  # a snapshot was let go, or the record comes from elsewhere
+
+
+def _facts(record: RunRecord, changes: TreeDiff | None) -> dict[str, Any]:
     info, result = record.info, record.result
     return {
         "run_id": record.run_id,
@@ -81,12 +95,12 @@ def _facts(record: RunRecord) -> dict[str, Any]:
         "steps": result.steps.model_dump() if result else None,
         "base_snapshot": info.base_snapshot,
         "snapshot": result.snapshot if result else None,
-        "changes": result.facts.get("changes") if result else None,
+        "changes": _counts(changes),
         "duration_s": result.duration_s if result else None,
     }
 
 
-def _row(record: RunRecord) -> tuple[str, ...]:
+def _row(record: RunRecord, changes: TreeDiff | None) -> tuple[str, ...]:
     info, result = record.info, record.result
     name = info.trail.source or info.trail.trail_id or info.trail.sha256[:12]
     if result is None:
@@ -98,13 +112,26 @@ def _row(record: RunRecord) -> tuple[str, ...]:
         f"{steps.total:,}",
         f"{steps.failed:,}" if steps.failed else "-",
         f"{steps.refused:,}" if steps.refused else "-",
-        _changed(result.facts.get("changes")),
+        _changed(changes),
         duration(result.duration_s),
         info.policy.name,
         name,
     )
 
 
-def _changed(changes: Any) -> str:
-    """``+2 -0 ~1, 1.5 KiB``: what the run did to its workspace, where the record says."""
-    return "" if not isinstance(changes, dict) else str(changes)
+def _counts(changes: TreeDiff | None) -> dict[str, int] | None:
+    if changes is None:
+        return None
+    counts = {name: len(getattr(changes, name)) for name in ("added", "removed", "changed")}
+    return {**counts, "bytes": changes.byte_change}
+
+
+def _changed(changes: TreeDiff | None) -> str:
+    """``+2 -0 ~1, +340 B``: entries added, removed and changed, and by how much all of them grew."""
+    if changes is None:
+        return ""
+    if not changes:
+        return "nothing"
+    grown = changes.byte_change
+    counted = f"+{len(changes.added)} -{len(changes.removed)} ~{len(changes.changed)}"
+    return f"{counted}, {'+' if grown >= 0 else '-'}{size(abs(grown))}"

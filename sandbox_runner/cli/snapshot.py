@@ -191,7 +191,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a snapshot for others: a compressed tar archive, or an image that Docker and skopeo load."""
-    exported = _store(context).export(snapshot, output, format=form)
+    exported = _store(context).export(snapshot, output, form=form)
     screen = Screen(json=json)
     if json:
         screen.data({"snapshot": exported.digest, "output": str(output), "format": form})
@@ -206,7 +206,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Take a snapshot in that was exported, here or elsewhere."""
-    imported = _store(context).import_(source)
+    imported = _store(context).import_archive(source)
     screen = Screen(json=json)
     if json:
         screen.data(_facts(imported))
@@ -230,7 +230,7 @@ def gc(
     chosen = settings(context)
     home = Home(chosen.home)
     keep = _named_by_runs(home.runs(chosen.tenant)) if runs else set()
-    report = home.store(chosen.tenant).gc(keep_last=keep_last, keep=keep, dry_run=dry_run)
+    report = home.store(chosen.tenant).gc(keep_last=keep_last, referenced=keep, dry_run=dry_run)
     screen = Screen(json=json)
     if json:
         screen.data(

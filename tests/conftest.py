@@ -1,14 +1,18 @@
-"""What tests of several layers share: a factory of sealed run records that needs no sandbox."""
+"""What tests of several layers share: sealed run records that need no sandbox, and sandboxes in Docker."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sandbox_runner.errors import SandboxError
 from sandbox_runner.record import (
     ImageInfo,
     PolicyInfo,
@@ -23,6 +27,8 @@ from sandbox_runner.record import (
     now_text,
 )
 from sandbox_runner.replay import TrailExecutor
+from sandbox_runner.sandbox import ContainerWorld, Engine, Image, Sandbox, SandboxSpec, ensure_image
+from sandbox_runner.sandbox.janitor import find_leftovers
 from sandbox_runner.trail import compile_worklog, load
 from sandbox_runner.world import Call, CallStream, Outcome, Status, World
 
@@ -136,3 +142,70 @@ def write_record(
 @pytest.fixture(name="write_record")
 def _write_record() -> Callable[..., Path]:
     return write_record
+
+
+SESSION_LABELS = {"sandbox-runner.test": secrets.token_hex(8)}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``runtime`` runs under each of runc and runsc that Docker knows here."""
+    if "runtime" in metafunc.fixturenames:
+        metafunc.parametrize("runtime", registered_runtimes(), scope="session")
+
+
+@functools.cache
+def registered_runtimes() -> tuple[str, ...]:
+    try:
+        engine = Engine.connect()
+        known = engine.info().get("Runtimes") or {}
+    except SandboxError:
+        return ("runc",)  # the test itself then fails with Docker's reason
+    engine.close()
+    return tuple(name for name in ("runc", "runsc") if name in known)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The Docker Engine; without one the test fails. At the end nothing of this session may be left in it."""
+    engine = Engine.connect()
+    before = {leftover.id for leftover in find_leftovers(engine)}
+    yield engine
+    ours = {"label": [f"{key}={value}" for key, value in SESSION_LABELS.items()]}
+    end = time.monotonic() + 10
+    while True:
+        left = [container["Id"] for container in engine.api.containers(all=True, filters=ours)]
+        left += [volume["Name"] for volume in engine.api.volumes(filters=ours).get("Volumes") or ()]
+        left += [leftover.id for leftover in find_leftovers(engine) if leftover.id not in before]
+        if not left or time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    engine.close()
+    assert not left, f"containers or volumes are left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine) -> Image:
+    """The default image, built once where missing."""
+    return ensure_image(engine, on_progress=print)
+
+
+@pytest.fixture
+def start_sandbox(engine: Engine, image: Image) -> Iterator[Callable[..., Sandbox]]:
+    """Start sandboxes with the fields of a ``SandboxSpec``; each is ended and must leave nothing behind."""
+    started: list[Sandbox] = []
+
+    def start(**fields: Any) -> Sandbox:
+        spec = SandboxSpec(**{"runtime": "runc", **fields, "labels": SESSION_LABELS})
+        sandbox = Sandbox.start(spec, engine=engine)
+        started.append(sandbox)
+        return sandbox
+
+    yield start
+    receipts = [sandbox.close() for sandbox in started]
+    assert all(receipt.clean for receipt in receipts), receipts
+
+
+@pytest.fixture
+def start_world(start_sandbox: Callable[..., Sandbox]) -> Callable[..., ContainerWorld]:
+    """The same, as worlds."""
+    return lambda **fields: ContainerWorld(start_sandbox(**fields))

@@ -50,18 +50,37 @@ class Finding:
     hint: str | None = None
 
 
+_NO_PROGRAM = ("executable file not found", "error finding executable", "no such file or directory: unknown")
 _RAISE_MEMORY = "raise resources.memory in the policy, or lower what the workspace may hold"
 
 
-def classify(state: Mapping[str, Any] | None, history: Sequence[Mapping[str, Any]] = ()) -> Finding:
+def classify(
+    state: Mapping[str, Any] | None,
+    history: Sequence[Mapping[str, Any]] = (),
+    *,
+    start_error: str | None = None,
+) -> Finding:
     """Judge a container.
 
     Args:
         state: the ``State`` of its inspect document, ``None`` where the container is removed.
         history: Docker's events about it, oldest first; they outlive the container.
+        start_error: what Docker said when it could not start the container.
     """
+    if start_error is not None:
+        return _not_started(0, start_error)
     if state is None:
         return _removed(history)
+    if state.get("Running"):
+        return _present(state)
+    code = int(state.get("ExitCode") or 0)
+    if state.get("Status") == "created":
+        return _not_started(code, str(state.get("Error") or ""))
+    return _ended(code, oom=bool(state.get("OOMKilled")))
+
+
+def _present(state: Mapping[str, Any]) -> Finding:
+    """A container that is there; Docker calls a paused one running too."""
     if state.get("Paused"):
         return Finding(
             Cause.PAUSED,
@@ -69,13 +88,9 @@ def classify(state: Mapping[str, Any] | None, history: Sequence[Mapping[str, Any
             sentence="the container is paused, which only somebody with access to Docker can do",
             hint="`sandbox-runner clean` removes it",
         )
-    if state.get("Running"):
-        if state.get("OOMKilled"):
-            return Finding(Cause.MEMORY_HIT, fault=False, sentence="a process inside hit the memory limit")
-        return Finding(Cause.ALIVE, fault=False, sentence="the guest is alive")
-    if state.get("Status") == "created":
-        return _not_started(int(state.get("ExitCode") or 0), str(state.get("Error") or ""))
-    return _ended(int(state.get("ExitCode") or 0), oom=bool(state.get("OOMKilled")))
+    if state.get("OOMKilled"):
+        return Finding(Cause.MEMORY_HIT, fault=False, sentence="a process inside hit the memory limit")
+    return Finding(Cause.ALIVE, fault=False, sentence="the guest is alive")
 
 
 def _removed(history: Sequence[Mapping[str, Any]]) -> Finding:
@@ -99,7 +114,7 @@ def _removed(history: Sequence[Mapping[str, Any]]) -> Finding:
 
 
 def _not_started(code: int, error: str) -> Finding:
-    if code in {126, 127}:
+    if code in {126, 127} or any(words in error for words in _NO_PROGRAM):
         return Finding(
             Cause.NO_PYTHON,
             fault=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 from docker.types import Healthcheck
 
-from sandbox_runner.errors import ConfigurationError, DockerError, ImageError
+from sandbox_runner.errors import DockerError, ImageError
 from sandbox_runner.guest.bundle import COMMAND
 from sandbox_runner.sandbox.classify import Cause, classify
 from sandbox_runner.sandbox.confinement import host_config
@@ -64,7 +64,7 @@ def launch(
     except BaseException as error:
         if attachment is not None:
             attachment.close()
-        fault = _start_fault(engine, container, image, error)
+        fault = _start_fault(image, error)
         remove(engine, container, (), patience_s=0.1)
         raise fault from error
     return Container(container, attachment)
@@ -99,16 +99,12 @@ def _shadow_volumes(image: Mapping[str, Any]) -> dict[str, str]:
     return dict.fromkeys(declared, "size=4096,nr_inodes=2,mode=0555,ro")
 
 
-def _start_fault(engine: Engine, container: str, image: str, error: BaseException) -> BaseException:
+def _start_fault(image: str, error: BaseException) -> BaseException:
     """The error that names the cause of a failed start."""
-    if not isinstance(error, DockerError):
-        return error
-    inspected = engine.container(container)
-    finding = classify((inspected or {}).get("State"))
-    if finding.cause is Cause.NO_PYTHON:
-        return ImageError(f"No sandbox can start from image {image}: {finding.sentence}.", hint=finding.hint)
-    if "unknown or invalid runtime" in str(error).lower():
-        return ConfigurationError(
-            str(error), hint="`sandbox-runner doctor` lists the runtimes that Docker knows"
-        )
+    if isinstance(error, DockerError):
+        finding = classify(None, start_error=str(error))
+        if finding.cause is Cause.NO_PYTHON:
+            return ImageError(
+                f"No sandbox can start from image {image}: {finding.sentence}.", hint=finding.hint
+            )
     return error

@@ -31,9 +31,9 @@ _WAY_OUT = "start Docker, or point DOCKER_HOST at an Engine you may use; `sandbo
 class Attachment:
     """One container's stdin and stdout as a raw, non-blocking socket."""
 
-    def __init__(self, connection: socket.socket, keep: object) -> None:
+    def __init__(self, connection: socket.socket, release: Callable[[], None]) -> None:
         self.connection = connection
-        self._keep = keep  # docker-py closes the socket with its response object
+        self._release = release
         connection.setblocking(False)
 
     def hang_up(self) -> None:
@@ -46,8 +46,8 @@ class Attachment:
     def close(self) -> None:
         """Hang up and free the descriptor; only the thread that reads may do this."""
         self.hang_up()
+        self._release()
         self.connection.close()
-        self._keep = None
 
 
 class Engine:
@@ -141,13 +141,20 @@ class Engine:
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         raw = self.call("attach to a container", self.api.attach_socket, container, params=streams)
         connection = raw if isinstance(raw, socket.socket) else getattr(raw, "_sock", None)
-        if not isinstance(connection, socket.socket) or isinstance(connection, ssl.SSLSocket):
+        response = getattr(raw, "_response", None)  # the socket is only lent by it
+
+        def release() -> None:
+            if response is not None:
+                response.close()
             raw.close()
+
+        if not isinstance(connection, socket.socket) or isinstance(connection, ssl.SSLSocket):
+            release()
             raise DockerError(
                 "Docker was reached in a way that has no plain socket for a container's stream.",
                 hint="use the Engine's Unix socket, or an SSH tunnel to it, as DOCKER_HOST",
             )
-        return Attachment(connection, raw)
+        return Attachment(connection, release)
 
     def history(self, container: str, *, since: float) -> tuple[Mapping[str, Any], ...]:
         """What the Engine remembers about one container since a Unix time in seconds, oldest first.

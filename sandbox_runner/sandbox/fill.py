@@ -73,7 +73,8 @@ def _entries(root: int, limits: dict[str, int], directory: Path) -> Iterator[rec
             if entry.kind == OMISSION:
                 raise WorkspaceError(
                     f"The workspace {directory} holds what cannot be copied: {_shown(entry.path)} "
-                    f"({records.REASONS.get(entry.detail, 'unknown')})."
+                    f"({records.REASONS.get(entry.detail, 'unknown')}).",
+                    hint="remove it, or raise resources.workspace in the policy where it is too large",
                 )
             if entry.kind in {DIRECTORY, FILE, LINK}:
                 yield entry

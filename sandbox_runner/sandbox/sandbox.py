@@ -59,6 +59,7 @@ class Sandbox:
         runtime: RuntimeChoice,
         uid: int,
         container: Container,
+        own_engine: bool = False,
     ) -> None:
         self.spec = spec
         self.image = image
@@ -70,6 +71,7 @@ class Sandbox:
         self.started_s = 0.0
         self.channel = Channel(container.attachment)
         self._engine = engine
+        self._own_engine = own_engine
         self._began = time.time()
         self._volumes: tuple[str, ...] = ()
         self._fault: SandboxError | None = None
@@ -86,16 +88,22 @@ class Sandbox:
             SandboxError: anything else that kept it from starting; nothing is left behind.
         """
         spec = spec or SandboxSpec()
+        own = engine is None
         engine = engine or Engine.connect()
-        image = ensure_image(engine, spec.image)
+        try:
+            image = ensure_image(engine, spec.image)
 
-        def trial(runtime: str) -> None:
-            plain = SandboxSpec(image=spec.image, run_id=spec.run_id, deadlines=spec.deadlines)
-            with cls._launch(engine, plain, image, RuntimeChoice(runtime, "start test")) as sandbox:
-                sandbox.set_up(plain.run_id, {})
+            def trial(runtime: str) -> None:
+                plain = SandboxSpec(image=spec.image, run_id=spec.run_id, deadlines=spec.deadlines)
+                with cls._launch(engine, plain, image, RuntimeChoice(runtime, "start test")) as sandbox:
+                    sandbox.set_up(plain.run_id, {})
 
-        choice = engine.runtimes().choose(spec.runtime, image.id, trial, cache=spec.runtime_cache)
-        return cls._launch(engine, spec, image, choice)
+            choice = engine.runtimes().choose(spec.runtime, image.id, trial, cache=spec.runtime_cache)
+            return cls._launch(engine, spec, image, choice, own_engine=own)
+        except BaseException:
+            if own:
+                engine.close()
+            raise
 
     @classmethod
     def start(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
@@ -111,10 +119,20 @@ class Sandbox:
         return sandbox
 
     @classmethod
-    def _launch(cls, engine: Engine, spec: SandboxSpec, image: Image, choice: RuntimeChoice) -> Self:
+    def _launch(
+        cls,
+        engine: Engine,
+        spec: SandboxSpec,
+        image: Image,
+        choice: RuntimeChoice,
+        *,
+        own_engine: bool = False,
+    ) -> Self:
         uid = random_uid(engine.info().get("SecurityOptions") or ())
         container = launch(engine, spec, image=image.id, runtime=choice.name, uid=uid)
-        sandbox = cls(engine, spec, image=image, runtime=choice, uid=uid, container=container)
+        sandbox = cls(
+            engine, spec, image=image, runtime=choice, uid=uid, container=container, own_engine=own_engine
+        )
         try:
             sandbox._boot()
         except BaseException:
@@ -126,10 +144,10 @@ class Sandbox:
         """Give the guest its configuration, once, and wait for its first answer.
 
         Args:
-            run_id: names the run in the guest.
-            guest: the guest's configuration; ``run_id``, ``uid`` and ``workspace`` are filled in here.
+            run_id: names the run in the guest, unless ``guest`` does.
+            guest: the guest's configuration; ``uid`` and ``workspace`` are filled in here.
         """
-        config = {**guest, "workspace": WORKSPACE, "run_id": run_id, "uid": self.uid}
+        config = {"run_id": run_id, **guest, "workspace": WORKSPACE, "uid": self.uid}
         answer = self.request("setup", {"config": config}, allowance_s=self.spec.deadlines.start)
         with self._explained():
             facts = answer.header.get("facts")
@@ -232,6 +250,8 @@ class Sandbox:
                 self.channel.close()
                 patience = self.spec.deadlines.stop if self._fault is None else 0.5
                 self._receipt = remove(self._engine, self.container_id, self._volumes, patience_s=patience)
+                if self._own_engine:
+                    self._engine.close()
             return self._receipt
 
     def _boot(self) -> None:

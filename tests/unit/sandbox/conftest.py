@@ -1,6 +1,6 @@
 """A guest that does as it is told: the other end of a channel, in a thread, over a real socket pair."""
 
-import json
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -60,30 +60,20 @@ def guest_channel() -> Iterator[Callable[[Callable[[FakeGuest], None]], Channel]
         host, guest = socket.socketpair()
 
         def run() -> None:
-            try:
+            # A guest that misbehaves is hung up on.
+            with guest, contextlib.suppress(OSError):
                 script(FakeGuest(guest))
-            except OSError:
-                pass  # the host hung up on a guest that misbehaved
-            finally:
-                guest.close()
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        channel = Channel(Attachment(host, None))
+        channel = Channel(Attachment(host, lambda: None))
         opened.append((channel, guest, thread))
         return channel
 
     yield connect
     for channel, guest, thread in opened:
         channel.close()
-        try:
+        with contextlib.suppress(OSError):
             guest.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         thread.join(10)
         assert not thread.is_alive()
-
-
-@pytest.fixture
-def as_json() -> Callable[[object], str]:
-    return json.dumps

@@ -44,7 +44,11 @@ def test_an_answer_in_parts_is_streamed_and_the_next_request_works(guest_channel
         echo(guest)
 
     channel = guest_channel(parts)
-    assert [answer.body for answer in channel.stream("scan", {}, allowance_s=PATIENT)] == [b"\0", b"\1", b"\2"]
+    assert [answer.body for answer in channel.stream("scan", {}, allowance_s=PATIENT)] == [
+        b"\0",
+        b"\1",
+        b"\2",
+    ]
     assert channel.request("echo", {"value": 7}, allowance_s=PATIENT).header == {"echo": 7}
 
 
@@ -99,7 +103,7 @@ def dribble_headers_of_nothing(guest):
 def promise_much(guest):
     guest.read_request()
     guest.claim(100, BODY_LIMIT)
-    time.sleep(2)
+    guest.read_request()
 
 
 @pytest.mark.parametrize("script", [stall, dribble, dribble_headers_of_nothing, promise_much])
@@ -150,7 +154,9 @@ def test_an_answer_that_is_none_is_a_channel_error(guest_channel, text) -> None:
         guest_channel(script).request("call", {}, allowance_s=PATIENT)
 
 
-@pytest.mark.parametrize(("header", "body"), [(HEADER_LIMIT + 1, 0), (2, BODY_LIMIT + 1), (0xFFFFFFFF, 0xFFFFFFFF)])
+@pytest.mark.parametrize(
+    ("header", "body"), [(HEADER_LIMIT + 1, 0), (2, BODY_LIMIT + 1), (0xFFFFFFFF, 0xFFFFFFFF)]
+)
 def test_a_length_over_its_limit_is_refused_before_a_byte_is_kept(guest_channel, header, body) -> None:
     def script(guest):
         guest.read_request()

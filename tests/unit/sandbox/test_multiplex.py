@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ def packed(stream: int, payload: bytes) -> bytes:
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     points = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    return [data[start:end] for start, end in zip(points, points[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(points)]
 
 
 @given(
@@ -28,8 +30,8 @@ def test_any_cutting_of_the_stream_gives_the_same_two_streams(
     for piece in split(data, cuts):
         for stream, part in demultiplexer.feed(memoryview(piece)):
             got[stream] += bytes(part)
-    for stream in got:
-        assert got[stream] == b"".join(payload for number, payload in packets if number == stream)
+    for stream, received in got.items():
+        assert received == b"".join(payload for number, payload in packets if number == stream)
 
 
 @pytest.mark.parametrize(

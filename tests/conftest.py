@@ -50,14 +50,20 @@ WORKLOG: tuple[dict[str, Any], ...] = (
 )
 
 
+Twist = Callable[[Call, Outcome], Outcome]
+
+
 class ScriptedWorld(World):
-    """Answers every call in a way that depends on the call alone; a path with `..` is refused."""
+    """Answers every call in a way that depends on the call alone, but for the twist; `..` is refused."""
+
+    def __init__(self, twist: Twist = lambda _call, outcome: outcome) -> None:
+        self._twist = twist
 
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
         for call in calls:
             if call is None:
                 continue
-            outcome = self.answer(call)
+            outcome = self._twist(call, self.answer(call))
             yield outcome
             if stop_on_failure and outcome.status.stops:
                 return
@@ -84,7 +90,7 @@ def write_record(
     *,
     signer: SigningKey | None = None,
     worklog: Sequence[dict[str, Any]] = WORKLOG,
-    world: World | None = None,
+    twist: Twist = lambda _call, outcome: outcome,
     **info: Any,
 ) -> Path:
     """Replay a worklog and seal its record under ``root``; returns the record's directory."""
@@ -116,10 +122,11 @@ def write_record(
         recorder = directory.recorder()
         recorder.bind(container="c0ffee")
         executor = TrailExecutor(
-            RecordedWorld(world or ScriptedWorld(), recorder),
+            RecordedWorld(ScriptedWorld(twist), recorder),
             trail,
             principal=directory.info.principal,
             chain_head=lambda: recorder.head,
+            meta_style=directory.info.options.get("meta_style", "bound"),
         )
         result = executor.execute()
         directory.add_artifact("tests/report.xml", b"<testsuite/>\n")

@@ -31,7 +31,7 @@ Timestamp = Annotated[
 Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:)?[0-9a-f]{64}$")]
 Shown = Annotated[str, BeforeValidator(lambda text: visible(text) if isinstance(text, str) else text)]
 """Text from a command line or a file's name: what is no UTF-8 or steers a terminal is kept as its escape."""
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Json = dict[str, Any]
 
 
@@ -179,7 +179,7 @@ class InDoubt(BaseModel):
 
     model_config = _Document.model_config
     seq: Count
-    step: int
+    step: Annotated[int, Field(ge=-1, le=2**31)]
     method: str
 
 

@@ -1,12 +1,18 @@
-"""How a line is stored: pure ASCII JSON, so that a record is one line and nothing in it steers a terminal."""
+"""How facts become canonical bytes, and how a line is stored: in ASCII, so that nothing steers a terminal."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-__all__ = ["ascii_form", "compact", "visible"]
+import orjson
+
+from sandbox_runner.record import fields
+from sandbox_runner.world.canonical import canonical_json
+
+__all__ = ["ascii_form", "canonical_fact", "compact", "visible"]
 
 _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False
@@ -16,6 +22,40 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
     for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
 }
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
+
+
+_FREE: Final = (fields.ARGUMENTS, fields.DETAILS, fields.OUTCOME)
+_AS_CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+
+
+def canonical_fact(fact: Mapping[str, Any]) -> bytes:
+    """The canonical JSON (RFC 8785) of a fact, many times faster than a writer in Python.
+
+    orjson writes text, booleans, null and integers up to 2**53 - 1 as RFC 8785 does and sorts ASCII keys
+    alike. Only floats and other keys differ; they can occur in three members of a fact and send it to the
+    library. A property test holds the two equal.
+
+    Raises:
+        ValueError: as ``canonical_json``.
+    """
+    if all(_is_plain(fact[name]) for name in _FREE):
+        try:
+            return orjson.dumps(fact, option=_AS_CANONICAL)
+        except orjson.JSONEncodeError:
+            pass  # a lone surrogate, a huge integer: the library says which
+    return canonical_json(fact)
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():  # a plain loop: every call pays for it
+            if type(key) is not str or not key.isascii() or not (type(item) is str or _is_plain(item)):
+                return False
+        return True
+    if kind is list:
+        return all(map(_is_plain, value))
+    return kind is str or kind is int or kind is bool or value is None
 
 
 def ascii_form(canonical: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -125,9 +124,7 @@ def _array(value: Sequence[Any], limit: int, depth: int) -> list[Any]:
 
 
 def _number(value: float) -> float | str:
-    """A whole number as an integer, so that 5.0 and 5 are one fact; what JSON cannot hold as words."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"<{value}>"
+    """A whole number as an integer: 5.0 and 5 are one fact. What JSON readers disagree on, as words."""
     if abs(value) <= SAFE_INTEGER:
         return int(value) if value == int(value) else value
-    return value if isinstance(value, float) else f"<integer of {value.bit_length()} bits>"
+    return f"<{value}>" if isinstance(value, float) else f"<integer of {value.bit_length()} bits>"

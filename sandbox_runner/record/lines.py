@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import fields, layout
 from sandbox_runner.record.chain import link
-from sandbox_runner.record.encoding import ascii_form
+from sandbox_runner.record.encoding import ascii_form, canonical_fact
 from sandbox_runner.record.files import open_bounded
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world.call import Status
-from sandbox_runner.world.canonical import canonical_json
 
 __all__ = ["CallLine", "parse_line", "read_lines", "subject_of", "text_of"]
 
@@ -76,7 +77,7 @@ def parse_line(raw: bytes, number: int) -> CallLine:
     """
     where = f"{layout.CALLS} line {number + 1}"
     try:
-        value = json.loads(raw)
+        value = orjson.loads(raw)
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{where} is no JSON: {error}") from error
     if not isinstance(value, dict) or value.keys() != _LINE_KEYS or not _is_fact(value[fields.FACT]):
@@ -85,7 +86,7 @@ def parse_line(raw: bytes, number: int) -> CallLine:
     if not isinstance(meta, dict) or not isinstance(digest, str):
         raise VerificationError(f"{where} has not the fields of a call")
     try:
-        data = canonical_json(fact)
+        data = canonical_fact(fact)
         written = b'{"digest":"%b","fact":%b,"meta":{' % (digest.encode(), ascii_form(data))
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{where} holds a value that is never written: {error}") from error

@@ -18,12 +18,11 @@ from typing import Any, Final
 from sandbox_runner.errors import SandboxError, StoreError
 from sandbox_runner.record import fields, layout
 from sandbox_runner.record.chain import ChainOrigin, link
-from sandbox_runner.record.encoding import ascii_form, compact
+from sandbox_runner.record.encoding import ascii_form, canonical_fact, compact
 from sandbox_runner.record.facts import cut_details, fact_of, meta_details
 from sandbox_runner.record.files import AppendOnlyFile
 from sandbox_runner.record.logs import Event, Log, build_log
 from sandbox_runner.world.call import Call, Outcome, Status
-from sandbox_runner.world.canonical import canonical_json
 
 __all__ = ["Dispatch", "Recorder"]
 
@@ -196,9 +195,9 @@ def _render_line(_logger: Any, _method: str, event: Event) -> bytes:
 
 def _fact_bytes(sent: Dispatch, outcome: Outcome, prev: str) -> bytes:
     fact = fact_of(sent.call, outcome, seq=sent.seq, prev=prev)
-    data = canonical_json(fact)
+    data = canonical_fact(fact)
     if len(data) > _FACT_LIMIT:
-        data = canonical_json({**fact, fields.DETAILS: cut_details(fact[fields.DETAILS])})
+        data = canonical_fact({**fact, fields.DETAILS: cut_details(fact[fields.DETAILS])})
     return data
 
 

@@ -1,5 +1,6 @@
 """One trail in, one run record out."""
 
+from sandbox_runner.runner.again import replay_record, snapshot_check
 from sandbox_runner.runner.home import DEFAULT_TENANT, Home
 from sandbox_runner.runner.inputs import TrailInput, read_input
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
@@ -16,4 +17,6 @@ __all__ = [
     "StartSandbox",
     "TrailInput",
     "read_input",
+    "replay_record",
+    "snapshot_check",
 ]

@@ -85,7 +85,7 @@ class Engine:
             raise DockerError(
                 f"Docker could not {what}: no answer within its deadline.", hint=_WAY_OUT
             ) from error
-        except (DockerException, requests.RequestException, OSError) as error:
+        except (DockerException, requests.RequestException, OSError, LookupError, ValueError) as error:
             raise DockerError(f"Docker could not {what}: {_reason(error)}.", hint=_hint(error)) from error
 
     def find(self, what: str, ask: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer | None:

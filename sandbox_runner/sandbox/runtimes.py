@@ -101,7 +101,7 @@ def _read(cache: Path | None, key: str, registered: Mapping[str, Any]) -> Runtim
         with cache.open("rb") as file:
             document = json.loads(file.read(_LARGEST_CACHE))
         name, reason = document[key]["name"], document[key]["reason"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return RuntimeChoice(name, str(reason)) if name in registered and name in STRONGEST_FIRST else None
 

@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from sandbox_runner.errors import ConfigurationError
+from sandbox_runner.policy import Resources
+from sandbox_runner.resources import resource
+from sandbox_runner.sandbox.confinement import GUEST_RESERVE, SHM_SIZE, host_config, random_uid
+
+MIB = 1 << 20
+
+
+def config(**fields: object) -> dict:
+    return host_config(Resources(**fields), runtime="runc", uid=1_234_567, labels={"a": "b"})
+
+
+def test_nothing_that_lives_in_memory_may_together_reach_the_memory_limit() -> None:
+    workspace, tmp = 100 * MIB, 20 * MIB
+    exact = workspace + tmp + SHM_SIZE + GUEST_RESERVE
+    assert config(workspace=workspace, tmp=tmp, memory=exact)["Memory"] == exact
+    with pytest.raises(ConfigurationError, match="too small"):
+        config(workspace=workspace, tmp=tmp, memory=exact - 1)
+
+
+def test_the_default_limits_fit_together() -> None:
+    assert config()["Memory"] == config()["MemorySwap"] == Resources().memory
+
+
+def test_the_container_gets_what_the_design_says_and_no_more() -> None:
+    host = config(cpus=0.5, pids=99)
+    assert host["CapDrop"] == ["ALL"]
+    assert sorted(host["CapAdd"]) == ["KILL", "SETGID", "SETUID"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["Privileged"] is False
+    assert host["AutoRemove"] is True
+    assert host["LogConfig"]["Type"] == "none"
+    assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 99)
+    assert "no-new-privileges" in host["SecurityOpt"]
+    assert {limit["Name"]: limit["Hard"] for limit in host["Ulimits"]}["core"] == 0
+    assert "NetworkMode" not in host  # there is no network to have a mode
+    assert not {"Devices", "Binds", "PidMode", "UsernsMode"} & host.keys()
+
+
+def test_the_workspace_is_a_bounded_volume_of_the_sandboxs_uid() -> None:
+    (mount,) = config(workspace=10 * MIB, workspace_inodes=77)["Mounts"]
+    assert mount["Source"] is None
+    options = mount["VolumeOptions"]["DriverConfig"]["Options"]
+    assert options["type"] == "tmpfs"
+    expected = "size=10485760,nr_inodes=77,uid=1234567,gid=1234567,mode=0750,nosuid,nodev"
+    assert options["o"] == expected
+    assert mount["VolumeOptions"]["Labels"] == {"a": "b"}
+
+
+def test_a_directory_of_the_host_is_mounted_only_when_asked_for() -> None:
+    host = host_config(Resources(), runtime="runc", uid=5, labels={}, bind=Path("/srv/project"))
+    (mount,) = host["Mounts"]
+    assert (mount["Type"], mount["Source"]) == ("bind", "/srv/project")
+
+
+def test_uids_differ_and_fit_the_engines_range() -> None:
+    free = {random_uid(["name=seccomp,profile=default"]) for _ in range(100)}
+    assert len(free) > 90
+    assert all(1 << 20 <= uid < 1 << 30 for uid in free)
+    assert all(random_uid(["name=rootless"]) < 65_536 for _ in range(100))
+
+
+def test_the_seccomp_profile_allows_by_name_and_denies_the_rest() -> None:
+    profile = json.loads(resource("config", "seccomp.json").read_bytes())
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    allowed = [name for rule in profile["syscalls"] for name in rule["names"] if not rule.get("args")]
+    assert len(allowed) == len(set(allowed))
+    dangerous = [
+        "ptrace",
+        "process_vm_readv",
+        "process_vm_writev",
+        "kcmp",
+        "pidfd_getfd",
+        "io_uring_setup",
+        "io_uring_enter",
+        "bpf",
+        "perf_event_open",
+        "userfaultfd",
+        "keyctl",
+        "add_key",
+        "request_key",
+        "mount",
+        "umount2",
+        "move_mount",
+        "fsopen",
+        "open_tree",
+        "mount_setattr",
+        "pivot_root",
+        "chroot",
+        "unshare",
+        "setns",
+        "open_by_handle_at",
+        "name_to_handle_at",
+        "init_module",
+        "finit_module",
+        "delete_module",
+        "kexec_load",
+        "reboot",
+        "swapon",
+        "acct",
+        "quotactl",
+        "iopl",
+        "ioperm",
+        "modify_ldt",
+        "syslog",
+        "sethostname",
+        "settimeofday",
+        "clock_settime",
+        "adjtimex",
+        "mbind",
+        "move_pages",
+        "migrate_pages",
+        "memfd_secret",
+        "vmsplice",
+        "shmget",
+        "semget",
+        "msgget",
+        "mq_open",
+        "fanotify_init",
+        "lookup_dcookie",
+        "remap_file_pages",
+        "seccomp",
+    ]
+    assert not set(dangerous) & set(allowed)
+    conditional = {name for rule in profile["syscalls"] for name in rule["names"] if rule.get("args")}
+    assert conditional == {"socket", "socketpair", "clone", "personality"}
+    assert all(not entry["subArchitectures"] for entry in profile["archMap"])

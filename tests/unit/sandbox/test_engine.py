@@ -1,0 +1,118 @@
+"""The door to Docker against Engines that are absent, mute, broken or rude."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox_runner.errors import DockerError
+from sandbox_runner.sandbox.engine import Engine
+
+VERSION = b'{"ApiVersion": "1.41", "Version": "20.10"}'
+
+
+def http(status: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.fixture
+def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """A socket that answers by the first rule whose key is in the request line; None is silence."""
+    path = tmp_path / "docker.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    rules: dict[str, bytes | None] = {}
+    threads: list[threading.Thread] = []
+    connections: list[socket.socket] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while request := connection.recv(1 << 16):
+                line = request.split(b"\r\n", 1)[0].decode()
+                answer = next(
+                    (answer for key, answer in rules.items() if key in line),
+                    http("404 None", b'{"message": "no such thing"}'),
+                )
+                if answer is not None:
+                    connection.sendall(answer)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connections.append(connection)
+                threads.append(threading.Thread(target=serve, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    acceptor = threading.Thread(target=accept, daemon=True)
+    acceptor.start()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    yield rules.update
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+    for thread in [acceptor, *threads]:
+        thread.join(5)
+
+
+@pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x"])
+def test_no_engine_is_one_sentence_with_a_way_out(monkeypatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(DockerError, match="cannot be reached") as caught:
+        Engine.connect(deadline_s=2)
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_mute_engine_is_an_error_within_the_deadline(fake_docker) -> None:
+    fake_docker({"/version": http("200 OK", VERSION), "/json": None, "/events": None})
+    engine = Engine.connect(deadline_s=1)
+    try:
+        for ask in (lambda: engine.container("c0ffee"), lambda: engine.history("c0ffee", since=0)):
+            began = time.monotonic()
+            with pytest.raises(DockerError, match="no answer within its deadline"):
+                ask()
+            assert time.monotonic() - began < 4
+    finally:
+        engine.close()
+
+
+def test_dockers_own_words_are_told_on_one_line(fake_docker) -> None:
+    words = b'{"message": "driver failed\\n\\n  programming: ' + b"x" * 2000 + b'"}'
+    fake_docker({"/version": http("200 OK", VERSION), "/json": http("500 Internal", words)})
+    engine = Engine.connect(deadline_s=2)
+    try:
+        with pytest.raises(DockerError, match="driver failed programming") as caught:
+            engine.container("c0ffee")
+        assert len(str(caught.value)) < 800
+    finally:
+        engine.close()
+
+
+def test_what_is_gone_is_none_and_not_an_error(fake_docker) -> None:
+    fake_docker({"/version": http("200 OK", VERSION)})
+    engine = Engine.connect(deadline_s=2)
+    try:
+        assert engine.container("c0ffee") is None
+        assert engine.volume("v") is None
+        assert engine.image("i") is None
+    finally:
+        engine.close()
+
+
+def test_events_that_are_no_json_are_an_error(fake_docker) -> None:
+    fake_docker({"/version": http("200 OK", VERSION), "/events": http("200 OK", b"<html>")})
+    engine = Engine.connect(deadline_s=2)
+    try:
+        with pytest.raises(DockerError, match="no JSON"):
+            engine.history("c0ffee", since=0)
+    finally:
+        engine.close()

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from sandbox_runner.resources import resource
+from sandbox_runner.sandbox.images import REPOSITORY, default_tag
+
+
+def test_the_tag_is_the_hash_of_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\n")
+    first = default_tag(tmp_path)
+    assert first.startswith(f"{REPOSITORY}:")
+    assert len(first.rpartition(":")[2]) == 12
+    assert default_tag(tmp_path) == first
+    (tmp_path / "Dockerfile").write_text("FROM y\n")
+    assert default_tag(tmp_path) != first
+
+
+def test_moving_bytes_between_files_changes_the_tag(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, parts in ((one, ("ab", "c")), (two, ("a", "bc"))):
+        folder.mkdir()
+        for name, content in zip("xy", parts, strict=True):
+            (folder / name).write_text(content)
+    assert default_tag(one) != default_tag(two)
+
+
+def test_the_recipe_travels_with_the_package() -> None:
+    names = {path.name for path in resource("images", "python").iterdir()}
+    assert {"Dockerfile", "packages", "prepare.sh"} <= names

@@ -1,0 +1,154 @@
+"""The world against a sandbox in memory that performs in order and can lie."""
+
+from collections import deque
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from sandbox_runner.errors import ChannelError
+from sandbox_runner.guest.wire import BODY_LIMIT
+from sandbox_runner.sandbox.channel import Answer
+from sandbox_runner.sandbox.spec import Deadlines
+from sandbox_runner.sandbox.world import ContainerWorld
+from sandbox_runner.trail.operations import METHODS
+from sandbox_runner.world import Call, Status
+
+OK = {"status": "ok", "text": "done", "details": {}, "ns": 1}
+
+
+class MemorySandbox:
+    """Answers calls as a guest does: in order, nothing of a batch after the failure that stops it."""
+
+    def __init__(self, reply: Callable[[dict, bytes], dict] | None = None) -> None:
+        self.reply = reply or (lambda _header, _body: OK)
+        self.open: deque[Answer] = deque()
+        self.performed: list[str] = []
+        self.most_open = 0
+        self.allowances: list[float] = []
+        self.stopped: int | None = None
+        self.guest: dict = {}
+        self.spec = SimpleNamespace(deadlines=Deadlines())
+        self.channel = SimpleNamespace(unsent=0, abandon=self.open.clear)
+
+    def send(self, kind: str, header: dict, body: bytes = b"", *, allowance_s: float) -> None:
+        self.allowances.append(allowance_s)
+        if self.stopped == header["batch"]:
+            self.open.append(Answer({**OK, "status": "unperformed"}, b""))
+            return
+        self.performed.append(header["method"])
+        answer = dict(self.reply(header, body))
+        if header["stop"] and answer.get("status") in ("failed", "refused"):
+            self.stopped = header["batch"]
+        self.open.append(Answer(answer, answer.pop("body", b"")))
+        self.most_open = max(self.most_open, len(self.open))
+
+    def receive(self) -> Answer:
+        return self.open.popleft()
+
+
+def call(path: str = "a", method: str = "file_read", **more: object) -> Call:
+    return Call(METHODS[method].opcode, method, {"path": path, **more})
+
+
+def by_path(answers: dict[str, dict]) -> Callable[[dict, bytes], dict]:
+    return lambda header, _body: {
+        **OK,
+        "text": header["args"]["path"],
+        **answers.get(header["args"]["path"], {}),
+    }
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 100])
+def test_outcomes_come_in_order_and_no_more_are_open_than_the_window_holds(window: int) -> None:
+    sandbox = MemorySandbox(by_path({}))
+    outcomes = ContainerWorld(sandbox, window=window).perform_all(call(str(i)) for i in range(30))
+    assert [outcome.text for outcome in outcomes] == [str(i) for i in range(30)]
+    assert sandbox.most_open == min(window, 30)
+
+
+@pytest.mark.parametrize("window", [1, 4, 100])
+@pytest.mark.parametrize("status", ["failed", "refused"])
+def test_a_stopping_outcome_is_the_last(window: int, status: str) -> None:
+    sandbox = MemorySandbox(by_path({"2": {"status": status}}))
+    world = ContainerWorld(sandbox, window=window)
+    outcomes = list(world.perform_all((call(str(i)) for i in range(9)), stop_on_failure=True))
+    assert [outcome.text for outcome in outcomes] == ["0", "1", "2"]
+    assert len(sandbox.performed) == 3
+    assert not sandbox.open
+    assert len(list(world.perform_all([call("x"), call("y")], stop_on_failure=True))) == 2
+
+
+def test_skipped_and_failed_outcomes_do_not_stop_unless_asked() -> None:
+    sandbox = MemorySandbox(by_path({"1": {"status": "failed"}, "2": {"status": "skipped"}}))
+    assert len(list(ContainerWorld(sandbox).perform_all(call(str(i)) for i in range(4)))) == 4
+
+
+def test_long_texts_travel_as_bytes_and_short_ones_as_json() -> None:
+    seen: list[tuple[dict, bytes]] = []
+    sandbox = MemorySandbox(lambda header, body: seen.append((header, body)) or OK)
+    long = "ß" * 3000
+    ContainerWorld(sandbox).perform(call("p", "file_edit", old="short", new=long))
+    ((header, body),) = seen
+    assert header["args"] == {"path": "p", "old": "short"}
+    assert header["blobs"] == {"new": 6000}
+    assert body.decode() == long
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [("\ud800", "not Unicode"), ("x" * (BODY_LIMIT + 1), "over 32 MiB")]
+)
+def test_what_cannot_travel_fails_as_a_step_in_its_place(content: str, reason: str) -> None:
+    sandbox = MemorySandbox(by_path({}))
+    calls = [call("0"), call("1", "file_write", content=content), call("2")]
+    outcomes = list(ContainerWorld(sandbox).perform_all(calls))
+    assert [outcome.status for outcome in outcomes] == [Status.OK, Status.FAILED, Status.OK]
+    assert reason in outcomes[1].text
+    stopped = list(ContainerWorld(sandbox).perform_all(calls, stop_on_failure=True))
+    assert [outcome.status for outcome in stopped] == [Status.OK, Status.FAILED]
+
+
+def test_facts_of_one_replay_go_beside_the_details() -> None:
+    answer = {**OK, "details": {"passed": 1, "output": "0.1 s", "meta": {"pid": 7}}}
+    outcome = ContainerWorld(MemorySandbox(lambda _header, _body: answer)).perform(call())
+    assert outcome.details == {"passed": 1}
+    assert outcome.meta == {"pid": 7, "output": "0.1 s"}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"status": "passed"},
+        {"status": "unperformed"},
+        {"status": ["ok"]},
+        {"status": None},
+        {"text": None},
+        {"text": "x" * 70_000},
+        {"details": []},
+        {"details": {"meta": 3}},
+        {"ns": -1},
+        {"ns": True},
+        {"ns": "1"},
+        {"body": b"surprise"},
+    ],
+)
+def test_an_answer_of_another_form_is_a_broken_sandbox_not_a_failed_step(lie: dict) -> None:
+    sandbox = MemorySandbox(lambda _header, _body: {**OK, **lie})
+    with pytest.raises(ChannelError):
+        ContainerWorld(sandbox).perform(call())
+
+
+def test_the_host_waits_longer_than_the_guest_allows_itself() -> None:
+    sandbox = MemorySandbox()
+    sandbox.guest = {"limits": {"call_s": 5}, "tests": {"timeout_s": 90}}
+    world = ContainerWorld(sandbox)
+    margin = sandbox.spec.deadlines.margin
+    assert world.allowance_s("file_read") == 5 + margin
+    assert world.allowance_s("test_run") == 90 + margin
+    sandbox.guest = {}
+    assert world.allowance_s("test_run") > 300
+
+
+def test_a_window_that_holds_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        ContainerWorld(MemorySandbox(), window=0)

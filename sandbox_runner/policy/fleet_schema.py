@@ -117,10 +117,6 @@ def less_trust(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, in
     }
 
 
-def _other_than_start(points: Mapping[str, int]) -> dict[str, int]:
-    return {agent: value for agent, value in points.items() if value != TRUST_AT_START}
-
-
 def _by_name(value: Any) -> Any:
     """Spells by name, from a list whose members are names or records with a ``name``."""
     if not isinstance(value, list | tuple):
@@ -172,6 +168,4 @@ class Fleet(Section):
     ] = FrozenMapping()
     self_declared_levels: Permission = False
     principal_trust: Points = TRUST_AT_START
-    trust: Annotated[Mapping[Name, Points], AfterValidator(_other_than_start), frozen, Narrow(less_trust)] = (
-        FrozenMapping()
-    )
+    trust: Annotated[Mapping[Name, Points], frozen, Narrow(less_trust)] = FrozenMapping()

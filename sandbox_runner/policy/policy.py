@@ -59,6 +59,14 @@ class Policy(PolicyRecord):
             key = ".".join(map(str, first["loc"])) or "the policy"
             raise PolicyError(f"policy {source}: {key}: {first['msg']}", source=source) from error
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """A copy with some fields changed, checked like a new one: pydantic's own would keep the old rules.
+
+        Raises:
+            PolicyError: the changed fields make no policy.
+        """
+        return type(self).from_mapping({**plain(self), **(update or {})}, source=self.name)
+
     def intersect(self, other: Policy) -> Policy:
         """The policy that allows what both allow, within the smaller of every limit.
 
@@ -80,7 +88,7 @@ class Policy(PolicyRecord):
         Raises:
             PolicyError: an option is no key of a policy, or its value is none of that key's.
         """
-        return self.intersect(type(self).from_mapping({**plain(self), **options}, source=self.name))
+        return self.intersect(self.model_copy(update=options))
 
     def decide(self, call: Call) -> Decision:
         """Judge one call by the static rules; budgets are the guard's."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from sandbox_runner.policy.fields import Opcodes, Permission, Section
 from sandbox_runner.policy.fleet_schema import Fleet
@@ -14,6 +14,12 @@ from sandbox_runner.policy.schema import Bottles, Budget, Git, Paths, Resources,
 __all__ = ["PolicyRecord"]
 
 _ONE_NAME = r"[0-9a-z][0-9a-z._-]{0,63}"
+
+
+def _version(value: Any) -> int:
+    if value != 1 or isinstance(value, bool):
+        raise ValueError("the version of the format is 1")
+    return 1
 
 
 def _joined(one: str, other: str) -> str:
@@ -33,7 +39,7 @@ class PolicyRecord(Section):
         unsafe: this policy is knowingly open, and every use of it is logged as a warning.
     """
 
-    policy: Annotated[Literal[1], Narrow(min)]
+    policy: Annotated[int, BeforeValidator(_version), Narrow(min)]
     name: Annotated[str, Field(strict=True, pattern=rf"^{_ONE_NAME}(\+{_ONE_NAME})*$"), Narrow(_joined)] = (
         "unnamed"
     )

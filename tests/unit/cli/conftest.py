@@ -118,9 +118,8 @@ class Draft:
             exit_code=1,
             steps=StepCounts(total=5, ok=3, failed=1, refused=1),
             events=tuple(events),
-            snapshot=DIGEST,
             duration_s=1.5,
-            **more,
+            **{"snapshot": DIGEST, **more},
         )
 
     def abandon(self) -> None:

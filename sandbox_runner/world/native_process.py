@@ -8,8 +8,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -54,9 +54,7 @@ def run_native(
     Raises:
         FileNotFoundError: there is no such program (or no such directory: check that first).
     """
-    with tempfile.TemporaryFile() as source:
-        source.write(stdin)
-        source.seek(0)
+    with _source(stdin) as source:
         process = subprocess.Popen(
             argv,
             cwd=cwd,
@@ -78,6 +76,18 @@ def run_native(
             if pipe is not None:
                 pipe.close()
     return Finished(process.returncode if ended else None, bytes(outputs[0]), bytes(outputs[1]), truncated)
+
+
+@contextmanager
+def _source(data: bytes) -> Iterator[int | IO[bytes]]:
+    """What the program reads: a file rather than a pipe, so that no one has to feed it."""
+    if not data:
+        yield subprocess.DEVNULL
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        yield file
 
 
 def _drain(

@@ -195,7 +195,25 @@ def test_a_write_keeps_the_mode_and_leaves_other_names_of_the_file_alone(world, 
     assert (base / "script").read_text() == "new"
 
 
-def test_a_failed_write_leaves_no_temporary_file(world, base, monkeypatch):
+@pytest.mark.parametrize("length", [0, 3, 5, 500])
+def test_a_write_leaves_nothing_of_the_former_content(world, base, length):
+    (base / "a").write_bytes(b"four")
+    world.file_write("a", "x" * length)
+    assert tree(base) == {"a": b"x" * length}
+
+
+def test_a_write_without_room_leaves_the_former_content(world, base, monkeypatch):
+    def full(descriptor, *_):
+        os.ftruncate(descriptor, 6)
+        raise OSError(28, "No space left on device")
+
+    (base / "a").write_bytes(b"four")
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert world.file_write("a", "x" * 500) == "file_write: ERROR no space left"
+    assert tree(base) == {"a": b"four"}
+
+
+def test_a_failed_write_leaves_no_new_file(world, base, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

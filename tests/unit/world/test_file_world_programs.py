@@ -1,6 +1,5 @@
 """git, pytest and search of the native world."""
 
-import os
 import re
 import subprocess
 import time

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import fields, layout
 from sandbox_runner.record.chain import ChainOrigin
-from sandbox_runner.record.documents import RunStatus
+from sandbox_runner.record.documents import RunState, RunStatus
 from sandbox_runner.record.facts import argument_facts, cut_details, detail_facts, shorten
 from sandbox_runner.record.lines import CallLine, parse_line, read_lines
 from sandbox_runner.record.run_record import RunRecord
@@ -50,8 +50,7 @@ def walk_log(record: RunRecord, trail: Trail | None, events: Sequence[TrailEvent
     origin = ChainOrigin(info.trail.sha256, info.policy.sha256, info.base_snapshot)
     walk = LogWalk(origin.genesis)
     digest = hashlib.sha256()
-    dry = record.result is not None and record.result.status is RunStatus.DRY_RUN
-    view = _Comparison(trail, events, info.principal, dry=dry)
+    view = _Comparison(trail, events, record)
     try:
         for raw in read_lines(record.path / layout.CALLS):
             digest.update(raw + b"\n")
@@ -79,13 +78,12 @@ def _check_link(line: CallLine, walk: LogWalk) -> None:
 class _Comparison:
     """Remembers the last step seen while a log is walked, so that gaps and repeats show."""
 
-    def __init__(
-        self, trail: Trail | None, events: Sequence[TrailEvent], principal: str, *, dry: bool
-    ) -> None:
+    def __init__(self, trail: Trail | None, events: Sequence[TrailEvent], record: RunRecord) -> None:
         self._trail = trail
         self._events = events
-        self._principal = principal
-        self._dry = dry
+        self._principal = record.info.principal
+        self._dry = record.result is not None and record.result.status is RunStatus.DRY_RUN
+        self._broken_off = record.state is not RunState.COMPLETE
         self._trail_step = -1
         self._event_step = -1
 
@@ -110,19 +108,14 @@ class _Comparison:
     def against_events(self, line: CallLine) -> str | None:
         """What is wrong with a line beside the event of its step, None if nothing."""
         step, where = line.step, f"{layout.CALLS} line {line.seq + 1}"
+        if self._broken_off and step >= len(self._events):
+            return None  # the run ended between the line and its event
         if not 0 <= step < len(self._events):
             return f"{where} is of step {step}, which has no event in {layout.RESULT}"
         if fault := self.without_line(step):
             return fault
         self._event_step = step
-        event = self._events[step]
-        if event.status.value != line.fact[fields.STATUS]:
-            return f"{where} says {line.fact[fields.STATUS]}, the event of step {step} says {event.status}"
-        if shorten(event.result) != line.fact[fields.OUTCOME]:
-            return f"{where} has another outcome than the event of step {step}"
-        if not _same_details(event.details, line.fact[fields.DETAILS]):
-            return f"{where} has other details than the event of step {step}"
-        return None
+        return _disagreement(line, self._events[step], where)
 
     def without_line(self, before: int) -> str | None:
         """The first event after the last line seen and before ``before`` that should have one."""
@@ -134,6 +127,17 @@ class _Comparison:
                     f"step {event.step_index} has an event in {layout.RESULT} and no line in {layout.CALLS}"
                 )
         return None
+
+
+def _disagreement(line: CallLine, event: TrailEvent, where: str) -> str | None:
+    step = event.step_index
+    if event.status.value != line.fact[fields.STATUS]:
+        return f"{where} says {line.fact[fields.STATUS]}, the event of step {step} says {event.status}"
+    if shorten(event.result) != line.fact[fields.OUTCOME]:
+        return f"{where} has another outcome than the event of step {step}"
+    if not _same_details(event.details, line.fact[fields.DETAILS]):
+        return f"{where} has other details than the event of step {step}"
+    return None
 
 
 def _same_details(details: Mapping[str, Any], fact: Mapping[str, Any]) -> bool:

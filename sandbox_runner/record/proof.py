@@ -67,9 +67,7 @@ def check_counts(result: RunResult, events: Sequence[TrailEvent]) -> None:
     if events and stated != tuple(seen[status] for status in Status):
         raise VerificationError(f"the counts of {layout.RESULT} are not those of its events")
     stopped = seen[Status.FAILED] + seen[Status.REFUSED]
-    if result.status in {RunStatus.SUCCESS, RunStatus.DRY_RUN} and (
-        stopped or result.exit_code or not events
-    ):
+    if result.status is RunStatus.SUCCESS and (stopped or result.exit_code or not events):
         raise VerificationError(f"{layout.RESULT} says {result.status}, its events do not")
 
 
@@ -87,13 +85,14 @@ def check_meta_trail(record: RunRecord, result: RunResult, trail: Trail, events:
     if hashlib.sha256(data).hexdigest() != result.meta_trail_sha256:
         raise VerificationError(f"{layout.META_TRAIL} is not the meta-trail that {layout.RESULT} names")
     meta = load(data)
+    kept_a_log = result.status is not RunStatus.DRY_RUN
     style: MetaStyle = "reference" if record.info.options.get("meta_style") == "reference" else "bound"
     expected = build_meta_trail(
         trail,
         events,
         style=style,
         timestamp=meta.timestamp if style == "reference" else None,
-        chain_head=result.chain_head if style == "bound" else None,
+        chain_head=result.chain_head if style == "bound" and kept_a_log else None,
     )
     if data != expected:
         raise VerificationError(_difference(meta.steps, load(expected).steps))

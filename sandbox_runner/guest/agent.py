@@ -108,8 +108,8 @@ class Agent:
 
     def bundles(self, guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """Hand out the push bundles, one answer each; ``more`` is false in the last, which carries none."""
-        for repository, bundle in sorted(guest.bundles.items()):
-            facts = {"repository": repository, "refs": bundle.refs, "sha256": bundle.sha256}
+        for _key, bundle in sorted(guest.bundles.items()):
+            facts = {"repository": bundle.repository, "refs": {bundle.ref: bundle.commit}, "sha256": bundle.sha256}
             self.host.send({"id": number, "ok": True, "more": True, "bundle": facts}, bundle.data)
         self.host.send({"id": number, "ok": True, "more": False})
 

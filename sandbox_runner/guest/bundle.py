@@ -44,6 +44,9 @@ class Bundle:
     def create_module(spec):
         return None
     @staticmethod
+    def get_source(name):
+        return modules[name][0].decode()
+    @staticmethod
     def exec_module(module):
         name = module.__name__
         if modules[name] is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sandbox_runner.guest.children import Children
 from sandbox_runner.guest.identity import Identity
 from sandbox_runner.guest.ledger import Ledger
 
@@ -29,11 +30,12 @@ class Guest:
         server: the pre-loaded test server, once started.
     """
 
-    __slots__ = ("bundles", "config", "host", "identity", "ledger", "root", "server")
+    __slots__ = ("bundles", "children", "config", "host", "identity", "ledger", "root", "server")
 
     def __init__(self, config: Config, host: HostStream) -> None:
         self.config = config
         self.host = host
+        self.children = Children()
         self.identity = Identity(config.uid)
         with self.identity:
             self.root = os.open(config.workspace, _WORKSPACE)

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["close_parent", "normal", "open_file", "open_parent", "read_limited"]
+__all__ = ["close_parent", "normal", "open_directory", "open_file", "open_parent", "read_limited"]
 
 PATH_LIMIT = 4096
 """Longest path in bytes; the kernel's own PATH_MAX."""
@@ -87,6 +87,15 @@ def open_parent(root: int, parts: Sequence[bytes], path: str, *, create: bool = 
         close_parent(root, fd)
         raise reason from None
     return fd
+
+
+def open_directory(root: int, parts: Sequence[bytes], path: str) -> int:
+    """A directory below ``root`` (or itself, without parts); give it back with ``close_parent``.
+
+    Raises:
+        StepError: a component is missing, a link, or no directory.
+    """
+    return open_parent(root, [*parts, b""], path)
 
 
 def close_parent(root: int, fd: int) -> None:

@@ -1,0 +1,67 @@
+"""Turning a fresh child into a program of the sandbox uid. There is no way back.
+
+Standalone: the test server, which is another process, runs this same source.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["confine"]
+
+_OUT_OF_THE_WAY = 64  # descriptors are first copied to here, so that none is overwritten before its turn
+_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def confine(uid: int, ends: Mapping[int, int], cwd: int, limits: Sequence[tuple[int, int]]) -> None:
+    """Own session, default signals, only the given descriptors, limits, and the uid with all ids and no groups.
+
+    Capabilities go with the last id that was 0. Descriptors that are not in ``ends`` close on exec; who does not exec
+    closes them itself.
+
+    Args:
+        uid: becomes real, effective and saved uid and gid.
+        ends: from the descriptor the program shall have to the one that is here.
+        cwd: descriptor of the working directory, entered as that uid.
+        limits: pairs of a ``resource.RLIMIT_*`` and its value; a lower hard limit that is in force stays.
+    """
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in _HANDLED:
+        signal.signal(number, signal.SIG_DFL)
+    _go_first_when_memory_runs_out()
+    for kind, wanted in limits:
+        hard = resource.getrlimit(kind)[1]
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (value, value))
+    copies = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for number, fd in ends.items()}
+    directory = fcntl.fcntl(cwd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+    for number, fd in copies.items():
+        os.dup2(fd, number)
+        os.close(fd)
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    os.fchdir(directory)
+    os.close(directory)
+
+
+def _go_first_when_memory_runs_out() -> None:
+    """Ask the kernel to take this process and spare the guest."""
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # some runtimes have no such file; they limit memory from outside
+    try:
+        os.write(fd, b"1000")
+    except OSError:
+        return
+    finally:
+        os.close(fd)

@@ -1,0 +1,73 @@
+"""Emptying the scratch directories, so that nothing passes from one call's foreign code to the next beside the workspace."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox_runner.guest.context import Guest
+
+__all__ = ["clear_scratch"]
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def clear_scratch(guest: Guest) -> None:
+    """Remove everything of the sandbox uid from the scratch directories. What is not its own stays."""
+    with guest.identity:
+        for path in guest.config.scratch:
+            try:
+                top = os.open(path, _DIRECTORY)
+            except OSError:
+                continue  # this image has no such directory
+            try:
+                _empty(top)
+            finally:
+                os.close(top)
+
+
+def _empty(top: int) -> None:
+    """Two descriptors at most and no recursion, however deep it goes: a directory in a directory is moved up first."""
+    waiting = os.listdir(top)
+    moved = 0
+    while waiting:
+        name = waiting.pop()
+        if _removed(top, name):
+            continue
+        try:
+            os.chmod(name, 0o700, dir_fd=top)
+            fd = os.open(name, _DIRECTORY, dir_fd=top)
+        except OSError:
+            continue  # not its own: it stays
+        try:
+            for inner in os.listdir(fd):
+                if not _removed(fd, inner):
+                    moved += 1
+                    waiting.append(_move_up(fd, inner, top, moved))
+        finally:
+            os.close(fd)
+        _removed(top, name)
+
+
+def _removed(parent: int, name: str) -> bool:
+    """Unlink a file or an empty directory; false for a directory that holds something."""
+    try:
+        if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            os.rmdir(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
+
+
+def _move_up(parent: int, name: str, top: int, number: int) -> str:
+    moved = f".emptying-{number}"
+    try:
+        os.chmod(name, 0o700, dir_fd=parent)  # a directory changes its parent only where it may be written
+        os.rename(name, moved, src_dir_fd=parent, dst_dir_fd=top)
+    except OSError:
+        return name
+    return moved

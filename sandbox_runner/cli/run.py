@@ -15,7 +15,7 @@ from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.settings import Settings
 from sandbox_runner.cli.signing import read_signing_key
-from sandbox_runner.cli.summary import show_record, summary_of
+from sandbox_runner.cli.summary import next_commands, show_record, summary_of
 from sandbox_runner.cli.usage import UsageError
 from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
 from sandbox_runner.fleet import run_many
@@ -211,6 +211,7 @@ def _show(screen: Screen, record: RunRecord) -> None:
         screen.data(summary_of(record))
     else:
         show_record(screen, record)
+        screen.say("", *next_commands(record))
 
 
 def _closed_record(error: SandboxRunnerError) -> RunRecord | None:

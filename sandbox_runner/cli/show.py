@@ -9,8 +9,8 @@ import typer
 from sandbox_runner.cli.locate import find_run
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
-from sandbox_runner.cli.summary import show_record
-from sandbox_runner.cli.text import pairs, plural
+from sandbox_runner.cli.summary import next_commands, show_record
+from sandbox_runner.cli.text import duration, pairs, plural
 from sandbox_runner.record import RunRecord
 from sandbox_runner.runner.home import Home
 
@@ -38,7 +38,7 @@ def show(
         )
         return
     show_record(screen, record)
-    screen.say("", *pairs(_request(record)))
+    screen.say("", *pairs(_request(record)), "", *next_commands(record))
 
 
 def _request(record: RunRecord) -> list[tuple[str, str]]:
@@ -64,11 +64,21 @@ def _request(record: RunRecord) -> list[tuple[str, str]]:
             ("artifacts", ", ".join(artifact.path for artifact in result.artifacts[:8])),
             ("cleanup", _cleanup(result.cleanup)),
         ]
-    return facts + [
-        ("in doubt", f"step {call.step} {call.method} was sent and never answered")
-        for call in record.in_doubt()
-    ]
+    return [*facts, ("in doubt", _in_doubt(record))]
+
+
+def _in_doubt(record: RunRecord) -> str:
+    """Calls that were sent and never answered: they may have happened."""
+    calls = record.in_doubt()
+    if not calls:
+        return ""
+    return f"{plural(len(calls), 'call')} sent and never answered, the first step {calls[0].step} {calls[0].method}"
 
 
 def _cleanup(receipt: dict[str, Any] | None) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted((receipt or {}).items()))
+    """What became of the container, in a few words where all is well, in full where it is not."""
+    if receipt is None:
+        return ""
+    if receipt.get("container_gone") and receipt.get("volumes_gone"):
+        return f"container and volumes are gone, after {duration(float(receipt.get('seconds', 0)))}"
+    return ", ".join(f"{name} {value}" for name, value in sorted(receipt.items()))

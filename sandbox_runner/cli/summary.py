@@ -11,7 +11,7 @@ from sandbox_runner.cli.steps import Trouble, troubles_of
 from sandbox_runner.cli.text import clip, duration, pairs, plural, printable
 from sandbox_runner.record import RunRecord, StepCounts
 
-__all__ = ["show_record", "summary_of", "trouble_lines"]
+__all__ = ["next_commands", "show_record", "summary_of"]
 
 _LISTED = 12  # steps named one by one; the log has all
 _REASON = 160
@@ -58,7 +58,7 @@ def show_record(screen: Screen, record: RunRecord) -> None:
     )
     screen.say(f"  {screen.paint('steps', 'dim')}  {_count_words(screen, summary['steps'])}")
     if result is not None:
-        screen.say(*trouble_lines(screen, troubles_of(result.events, result.violations)))
+        screen.say(*_trouble_lines(screen, troubles_of(result.events, result.violations)))
         if result.error:
             screen.say("", f"  {screen.paint('error', 'error')}  {printable(result.error)}")
     proof = (
@@ -69,7 +69,6 @@ def show_record(screen: Screen, record: RunRecord) -> None:
         ("record", summary["record"]),
     )
     screen.say("", *pairs((label, value or "") for label, value in proof))
-    screen.say("", *_next(record, status))
 
 
 def _count_words(screen: Screen, steps: Mapping[str, int]) -> str:
@@ -82,7 +81,7 @@ def _count_words(screen: Screen, steps: Mapping[str, int]) -> str:
     return f"{steps.get('total', 0):,}" + (f": {', '.join(said)}" if said else "")
 
 
-def trouble_lines(screen: Screen, troubles: Iterable[Trouble]) -> list[str]:
+def _trouble_lines(screen: Screen, troubles: Iterable[Trouble]) -> list[str]:
     """One line for each step that failed or was refused, at most a dozen, and how many more there are."""
     all_of_them = iter(troubles)
     shown = list(islice(all_of_them, _LISTED))
@@ -101,7 +100,7 @@ def _trouble_line(screen: Screen, trouble: Trouble, shown: Sequence[Trouble]) ->
     return f"  {where}  {status}  {trouble.opcode:<{width}}{subject}{rule}  {reason}"
 
 
-def _next(record: RunRecord, status: str) -> list[str]:
+def next_commands(record: RunRecord) -> list[str]:
     """What a person does now; a record that lies elsewhere than the tenant's runs is named by its path."""
     at_home = record.path.name == record.run_id and record.path.parent.name == "runs"
     run = record.run_id if at_home else str(record.path)
@@ -109,7 +108,7 @@ def _next(record: RunRecord, status: str) -> list[str]:
         ("sandbox-runner log", run, "every call"),
         ("sandbox-runner verify", run, "is the record whole?"),
     ]
-    if status in {"success", "failed"}:
+    if record.result is not None and record.result.snapshot and record.info.base_snapshot:
         commands.append(("sandbox-runner snapshot apply", f"{run} DIR", "take the changes over"))
     commands.append(("sandbox-runner report", f"{run} -o run.html", "one page to pass on"))
     lines = [(f"{command} {printable(rest)}", why) for command, rest, why in commands]

@@ -14,8 +14,17 @@ from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.text import printable
 from sandbox_runner.errors import ExitCode
-from sandbox_runner.record import Check, Divergence, load_public_key, trusted_keys, verify_record
-from sandbox_runner.runner import Home, replay_record, snapshot_check
+from sandbox_runner.record import (
+    Check,
+    Divergence,
+    RunRecord,
+    SnapshotCheck,
+    load_public_key,
+    trusted_keys,
+    verify_record,
+)
+from sandbox_runner.runner import replay_record, snapshot_check
+from sandbox_runner.runner.home import Home
 
 __all__ = ["app"]
 
@@ -50,7 +59,7 @@ def verify(
     checks = verify_record(
         record.path,
         trusted=trusted_keys(home.keys, extra),
-        snapshot_check=snapshot_check(home.store(chosen.tenant)),
+        snapshot_check=_snapshot_check(record, home, chosen.tenant),
         require_signature=not unsigned,
     )
     divergence: Divergence | None = None
@@ -66,6 +75,19 @@ def verify(
     else:
         _tell(screen, record.run_id, checks, divergence)
     return ExitCode.OK if all(check.ok for check in checks) else ExitCode.NOT_VERIFIED
+
+
+def _snapshot_check(record: RunRecord, home: Home, tenant: str) -> SnapshotCheck | None:
+    """Whether the record's snapshots are whole, where they can be here at all.
+
+    A record that somebody sent may come without its snapshots; one of our own may not.
+    """
+    store = home.store(tenant)
+    if record.path.resolve().parent != home.runs(tenant).resolve():
+        named = {record.info.base_snapshot, record.result.snapshot if record.result else None} - {None}
+        if not named <= {snapshot.digest for snapshot in store.list()}:
+            return None
+    return snapshot_check(store)
 
 
 def _document(checks: Sequence[Check], divergence: Divergence | None) -> dict[str, object]:

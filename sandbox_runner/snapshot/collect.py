@@ -36,9 +36,7 @@ class GcReport:
     dry_run: bool
 
 
-def collect(
-    layout: Layout, *, keep_last: int, keep: Iterable[str], dry_run: bool, seconds: float = _CAPTURE_SECONDS
-) -> GcReport:
+def collect(layout: Layout, *, keep_last: int, keep: Iterable[str], dry_run: bool) -> GcReport:
     """Keep the ``keep_last`` snapshots captured last and those whose digests are in ``keep``.
 
     Raises:
@@ -47,7 +45,7 @@ def collect(
     """
     layout.create()
     with (
-        store_lock(layout.lock, exclusive=True, seconds=seconds),
+        store_lock(layout.lock, exclusive=True, seconds=_CAPTURE_SECONDS),
         store_errors(layout.root),
         open_index(layout.index, write=True) as index,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 from sandbox_runner.guest.tree_records import NOTES
 from sandbox_runner.snapshot.manifest import Omission
 
-__all__ = ["Note", "Snapshot", "pack_facts", "unpack_facts"]
+__all__ = ["Note", "Snapshot", "pack_facts", "seal_facts", "unpack_facts", "unseal_facts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,23 @@ def pack_facts(snapshot: Snapshot) -> bytes:
         "notes": [[note.code, note.count, note.path.decode("latin-1")] for note in snapshot.notes],
     }
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+
+
+def seal_facts(facts: bytes) -> bytes:
+    """Facts as a pack holds them: 32 bytes SHA-256 before the JSON, which is named by another digest."""
+    return hashlib.sha256(facts).digest() + facts
+
+
+def unseal_facts(sealed: bytes) -> bytes:
+    """The JSON that was sealed.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    seal, facts = sealed[:32], sealed[32:]
+    if hashlib.sha256(facts).digest() != seal:
+        raise ValueError("the facts of a snapshot are damaged")
+    return facts
 
 
 def unpack_facts(

@@ -218,7 +218,7 @@ class TreeBuilder:
                 raise ManifestError(f"an entry outside the directories being walked: {path!r}")
             finished.append(self._close())
         directory = self._open[-1]
-        if name <= directory.last or not _is_name(name):
+        if name <= directory.last or not _is_name(name) or path.startswith(b"/"):
             raise ManifestError(f"a bad name, or one out of order: {path!r}")
         directory.last = name
         return name, finished

@@ -4,9 +4,10 @@ r"""Pack files: what one capture adds to a store, in one immutable file.
     record*      u8 kind | u8 codec | u16 0 | 32 bytes digest | u64 size | u64 stored | payload (stored bytes)
     end record   the same head, kind "E": digest is the SHA-256 of all heads before it, size their number
 
-Kinds: "B" an object, named by the SHA-256 of its ``size`` bytes. "S" the facts of a snapshot (JSON), named by
-the snapshot's digest. Codecs: 0 stored, 1 one zstd frame. Integers are big-endian. A file without a valid end
-record is not a pack: it is written under another name, synced, and only then renamed to ``*.pack``.
+Kinds: "B" an object, named by the SHA-256 of its ``size`` bytes. "S" the facts of a snapshot, named by the
+snapshot's digest: 32 bytes SHA-256 of JSON, and the JSON. Codecs: 0 stored, 1 one zstd frame. Integers are
+big-endian. A file without a valid end record is not a pack: it is written under another name, synced, and
+only then renamed to ``*.pack``.
 
 The records tell everything the index holds, so the index can be rebuilt from the packs alone.
 """
@@ -113,8 +114,7 @@ class PackWriter:
 
     def finish(self) -> None:
         """Write the end record and see everything onto the disk."""
-        head = _HEAD.pack(_END, 0, 0, self._heads.digest(), len(self.records), 0)
-        self.size += self._file.write(head)
+        self.size += self._file.write(_end_record(self._heads.digest(), len(self.records)))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -123,6 +123,10 @@ class PackWriter:
         self._heads.update(head)
         self.size += self._file.write(head)
         self.records.append(Record(kind, digest, Location(self.size, stored, size, codec)))
+
+
+def _end_record(heads: bytes, count: int) -> bytes:
+    return _HEAD.pack(_END, 0, 0, heads, count, 0)
 
 
 def packed_size(records: Iterable[Record]) -> int:
@@ -149,7 +153,7 @@ def read_records(path: Path) -> Iterator[Record]:
             kind, codec, zero, digest, size, stored = _HEAD.unpack(head)
             at += _HEAD.size
             if kind == _END:
-                if (digest, size, at) != (heads.digest(), count, end):
+                if head != _end_record(heads.digest(), count) or at != end:
                     raise DamagedPackError(f"{path} has a damaged record head or bytes after its end")
                 return
             if kind not in {OBJECT, FACTS} or codec not in {_STORED, _ZSTD} or zero or stored > end - at:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 
+from sandbox_runner.snapshot.facts import unseal_facts
 from sandbox_runner.snapshot.index import Index
 from sandbox_runner.snapshot.layout import Layout, sync_directory
 from sandbox_runner.snapshot.pack import FACTS, DamagedPackError, Record, read_object, read_records
@@ -60,7 +61,7 @@ def told_facts(layout: Layout, name: str, records: list[Record]) -> list[tuple[b
             if record.kind != FACTS or record.location.size > _MAX_FACTS_BYTES:
                 continue
             with contextlib.suppress(DamagedPackError, ValueError, KeyError, TypeError):
-                packed = b"".join(read_object(file, record.location))
+                packed = unseal_facts(b"".join(read_object(file, record.location)))
                 told.append((record.digest, int(json.loads(packed)["captured_ns"]), packed))
     finally:
         os.close(file)

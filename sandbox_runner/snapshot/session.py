@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from sandbox_runner.snapshot.facts import Note, Snapshot, pack_facts, unpack_facts
+from sandbox_runner.snapshot.facts import Note, Snapshot, pack_facts, seal_facts, unpack_facts
 from sandbox_runner.snapshot.index import Index, open_index
 from sandbox_runner.snapshot.layout import Layout, NewPack, store_errors
 from sandbox_runner.snapshot.lock import store_lock
@@ -104,7 +104,7 @@ class Session:
             notes=tuple(tally.notes),
         )
         facts = pack_facts(snapshot)
-        self._pack.writer.add(FACTS, digest, facts)
+        self._pack.writer.add(FACTS, digest, seal_facts(facts))
         self._pack.publish()
         writer = self._pack.writer
         self._index.add_pack(self._pack.name, writer.size, writer.records, [(digest, now, facts)])

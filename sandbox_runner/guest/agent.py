@@ -82,6 +82,9 @@ class Agent:
         self.guest = Guest(Config(header.get("config"), "config"), self.host)
         facts = import_module("sandbox_runner.guest.facts").facts(self.guest)
         self.host.send({"id": number, "ok": True, "facts": facts})
+        if self.guest.config.tests.isolation == "server":
+            self.host.flush()  # the first answer does not wait for pytest
+            import_module("sandbox_runner.guest.server").start_server(self.guest)
 
     def call(self, guest: Guest, number: int, header: dict[str, Any], body: bytes) -> None:
         """Perform a call, unless an earlier one of its batch stopped it."""

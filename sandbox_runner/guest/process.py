@@ -102,6 +102,14 @@ class Pipes:
         self._closing.append(theirs)
         self.child_ends[0] = theirs
 
+    @classmethod
+    def around(cls, sinks: dict[int, Sink]) -> Pipes:
+        """Pipes that exist already and outlive the program."""
+        pipes = cls(())
+        pipes.close_child_ends()
+        pipes.sinks = sinks
+        return pipes
+
     def close_child_ends(self) -> None:
         """Let go of the program's ends, so that the end of its output can be seen."""
         for fd in self._closing:
@@ -234,6 +242,7 @@ def supervise(guest: Guest, pipes: Pipes, seconds: float, status: Callable[[], i
     while found is None:  # it is dead now; its parent may still have to say so
         poller.poll(_TICK_MS)
         guest.children.heed()
+        left_over = max(left_over, end_foreign(guest))  # a server may have started it only now
         found = status()
     pipes.drain()
     return Ended(

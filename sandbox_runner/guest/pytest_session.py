@@ -1,0 +1,168 @@
+"""One pytest session of the workspace, or a server that forks one for each request. Standalone: it travels as text.
+
+    python3 -s -c SOURCE SETTINGS               one session; its report goes to descriptor 3
+    python3 -s -c SOURCE SETTINGS CONFINE       the server, still root: see ``serve``
+
+The report is lines of JSON: ``{"case": [node id, phase, outcome]}`` for each phase of a test that matters,
+``{"collect": node id}`` for a module that cannot be collected, at last ``{"end": exit code}``. What a test does to
+this process it can do to the report: the verdict is the tests' own word, and only that nobody *else* speaks is assured.
+
+Nothing of the workspace can be imported before pytest and this module's needs are. With ``honour`` the project's
+configuration, conftest files and import path are those of ``python -m pytest``. Without, no configuration
+and no conftest is read, plugins come from the image alone, and the workspace and its ``src`` stand *last* on the path,
+so packages under test are found and no module of the standard library is replaced.
+"""
+
+from __future__ import annotations
+
+import sys
+
+sys.path[:] = [entry for entry in sys.path if entry]  # the working directory is not to be imported from
+
+import gc  # noqa: E402 - the path had to be cleaned first
+import importlib.machinery  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+try:
+    import _pytest.assertion.rewrite  # noqa: F401 - loaded now, from the image
+    import pytest
+except ImportError:
+    pytest = None  # type: ignore[assignment]
+
+REPORT_FD = 3
+_SERVER_OUTPUT, _SERVER_REPORT, _SERVER_ROOT = 3, 4, 5
+_LINE_LIMIT = 1 << 16
+
+
+class _SourceOnly(importlib.machinery.SourceFileLoader):
+    """Compiles what stands in the workspace; bytecode beside it may be anybody's."""
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _never_read_bytecode(root: str) -> None:
+    loaders = (
+        (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+        (_SourceOnly, importlib.machinery.SOURCE_SUFFIXES),
+    )
+
+    def hook(path: str) -> importlib.machinery.FileFinder:
+        if path != root and not path.startswith(root + "/"):
+            raise ImportError(path)
+        return importlib.machinery.FileFinder(path, *loaders)
+
+    sys.path_hooks.insert(0, hook)
+    _pytest.assertion.rewrite._read_pyc = lambda *_args, **_kwargs: None  # type: ignore[attr-defined] # noqa: SLF001
+
+
+class _Reporter:
+    """A pytest plugin that says what happened, as it happens."""
+
+    def __init__(self, say: Callable[[dict[str, Any]], None], late_path: list[str]) -> None:
+        self._say = say
+        self._late_path = late_path
+
+    def pytest_sessionstart(self) -> None:
+        """Make the workspace importable only now: no plugin can have come from it."""
+        sys.path.extend(self._late_path)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self._say({"collect": report.nodeid})
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        outcome = report.outcome
+        if hasattr(report, "wasxfail"):
+            outcome = "xfailed" if report.skipped else "xpassed"
+        if report.when == "call" or outcome != "passed":
+            self._say({"case": [report.nodeid, report.when, outcome]})
+
+
+def _speaker(fd: int) -> Callable[[dict[str, Any]], None]:
+    encode, write = json.JSONEncoder(separators=(",", ":")).encode, os.write
+
+    def say(record: dict[str, Any]) -> None:
+        line = encode(record).encode() + b"\n"
+        while line:
+            line = line[write(fd, line) :]
+
+    return say
+
+
+def session(settings: dict[str, Any]) -> int:
+    """Run pytest in the working directory; the exit code is pytest's."""
+    say = _speaker(REPORT_FD)
+    os.set_inheritable(REPORT_FD, False)
+    if pytest is None:
+        say({"missing": "pytest"})
+        return 1
+    root = os.getcwd()
+    source = [entry for entry in (os.path.join(root, "src"),) if os.path.isdir(entry)]
+    _never_read_bytecode(root)
+    arguments = ["-q", "--tb=short", "--color=no"]
+    late: list[str] = []
+    if settings["honour"]:
+        sys.path.insert(0, root)
+        sys.path.extend(source)
+        arguments += ["-o", "cache_dir=" + os.path.join(os.environ["TMPDIR"], "pytest-cache")]
+    else:
+        late = [root, *source]
+        arguments += ["-c", os.devnull, "--rootdir", root, "--noconftest", "--import-mode=importlib"]
+        arguments += ["-p", "no:cacheprovider"]
+    arguments.append(settings["path"])
+    sys.argv = ["pytest", *arguments]
+    code = int(pytest.main(arguments, plugins=[_Reporter(say, late)]))
+    say({"end": code})
+    return code
+
+
+def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
+    """Answer requests from descriptor 0 until it ends, each by a fork that becomes the sandbox uid.
+
+    A request is a line of JSON: ``settings`` of the session, ``uid`` and ``limits`` of its process. The answer on
+    descriptor 1 is its wait status as a line of text. In the fork this returns the session's settings; in the server it
+    returns ``None`` at the end.
+    """
+    gc.freeze()
+    waiting = b""
+    while True:
+        line, newline, rest = waiting.partition(b"\n")
+        if not newline:
+            data = os.read(0, _LINE_LIMIT)
+            if not data:
+                return None
+            waiting += data
+            continue
+        waiting = rest
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            ends = {0: nothing, 1: _SERVER_OUTPUT, 2: _SERVER_OUTPUT, REPORT_FD: _SERVER_REPORT}
+            confine(request["uid"], ends, _SERVER_ROOT, request["limits"])
+            os.closerange(REPORT_FD + 1, 64)
+            settings: dict[str, Any] = request["settings"]
+            return settings
+        os.write(1, b"%d\n" % os.waitpid(pid, 0)[1])
+
+
+def main() -> int:
+    """One session or the server, by the arguments."""
+    settings: dict[str, Any] | None = json.loads(sys.argv[1])
+    if len(sys.argv) > 2:
+        names: dict[str, Any] = {"__name__": "confine"}
+        exec(compile(sys.argv[2], "<guest>/confine", "exec"), names)
+        settings = serve(names["confine"])
+    return 0 if settings is None else session(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""test_run: pytest as the sandbox uid, judged from its report and its exit together.
+
+A pass needs all of: exit 0, a report that is whole and says the same, at least one test executed, and as many as
+were expected. The report is read after everything of the sandbox uid is dead, so nobody adds to it later; a
+missing or broken end is "incomplete", whatever the exit code says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from time import monotonic
+
+from sandbox_runner.guest.digest import sha256_hex
+from sandbox_runner.guest.outcome import Outcome, StepError, step_error
+from sandbox_runner.guest.paths import close_parent, normal, open_parent
+from sandbox_runner.guest.process import Program, run
+from sandbox_runner.guest.scratch import clear_scratch
+from sandbox_runner.guest.sinks import HeadTail, Whole
+from sandbox_runner.guest.tools import require_tool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox_runner.guest.context import Guest
+    from sandbox_runner.guest.process import Ended
+
+__all__ = ["TestReport", "read_report", "test_run"]
+
+_REPORT_LIMIT = 8 << 20
+_LISTED = 500
+_RAN = {"passed": "passed", "failed": "failed", "xfailed": "xfailed", "xpassed": "xpassed"}
+_OUTCOMES = frozenset((*_RAN, "skipped"))
+_PHASES = frozenset(("setup", "call", "teardown"))
+
+
+class TestReport:
+    """What a session said about itself.
+
+    Attributes:
+        counts: tests by outcome: passed, failed, skipped, errors, xfailed, xpassed.
+        executed: tests whose own code ran.
+        cases: pairs of node id and outcome, in the order of execution.
+        end: pytest's exit code, or ``None`` where the report has no proper end.
+        missing: pytest could not be imported.
+    """
+
+    __test__ = False  # no test, whatever pytest thinks of its name
+    __slots__ = ("cases", "counts", "end", "executed", "missing")
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(("passed", "failed", "skipped", "errors", "xfailed", "xpassed"), 0)
+        self.executed = 0
+        self.cases: list[list[str]] = []
+        self.end: int | None = None
+        self.missing = False
+
+
+def read_report(data: bytes, *, cut: bool) -> TestReport:
+    """Read a report of any origin. What is malformed, cut or said after the end makes it incomplete, never wrong."""
+    report = TestReport()
+    lines = data.split(b"\n")
+    whole = not cut and lines[-1] == b""
+    for line in lines[:-1]:
+        if report.end is not None:  # somebody spoke after the end
+            whole = False
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not (type(record) is dict and _take(report, record)):
+            whole = False
+            break
+    if not whole:
+        report.end = None
+    return report
+
+
+def _take(report: TestReport, record: dict[str, Any]) -> bool:
+    if len(record) != 1:
+        return False
+    ((kind, value),) = record.items()
+    if kind == "end":
+        report.end = value if type(value) is int else None
+        return report.end is not None
+    if kind == "missing":
+        report.missing = True
+        return True
+    if kind == "collect" and type(value) is str:
+        report.counts["errors"] += 1
+        report.cases.append([value, "error"])
+        return True
+    return kind == "case" and type(value) is list and _take_case(report, value)
+
+
+def _take_case(report: TestReport, value: list[Any]) -> bool:
+    if len(value) != 3 or not all(type(item) is str for item in value):
+        return False
+    name, phase, outcome = value
+    if phase not in _PHASES or outcome not in _OUTCOMES:
+        return False
+    if phase == "call" and outcome != "skipped":
+        report.executed += 1
+    counted = outcome if phase == "call" or outcome != "failed" else "errors"
+    report.counts[counted] += 1
+    report.cases.append([name, "error" if counted == "errors" else outcome])
+    return True
+
+
+def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
+    """Run the tests of a path (a file, a directory, or a file and a node id after ``::``)."""
+    _must_exist(guest, test_path)
+    settings = {"honour": guest.config.tests.honour_project_config, "path": "./" + test_path}
+    seconds = min(guest.config.tests.timeout_s, guest.config.limits.call_s)
+    output, said = HeadTail(guest.config.limits.output_bytes), Whole(_REPORT_LIMIT)
+    started = monotonic()
+    if guest.server is not None:
+        ended = guest.server.run(guest, settings, output, said, seconds)
+    else:
+        argv = [require_tool("python3"), "-s", "-c", session_source(), json.dumps(settings)]
+        ended = run(guest, Program(argv, cwd=guest.root, sinks=[((1, 2), output), ((3,), said)]), seconds)
+    took = monotonic() - started
+    clear_scratch(guest)
+    report = read_report(bytes(said.data), cut=said.cut)
+    details = _details(guest, report, ended, expected)
+    details["output"] = output.text()
+    details["meta"] = {"seconds": round(took, 3), "processes_left": ended.left, "output_bytes": output.total}
+    reason = _why_not(report, ended, test_path, expected, seconds)
+    if reason:
+        raise StepError(reason, details)
+    return Outcome(f"test_run: {test_path} (exit=0)", details)
+
+
+test_run.__test__ = False  # type: ignore[attr-defined]
+
+
+def session_source() -> str:
+    """The text of ``pytest_session``, which the guest itself never imports."""
+    return str(__spec__.loader.get_source("sandbox_runner.guest.pytest_session"))  # type: ignore[name-defined]
+
+
+def _must_exist(guest: Guest, test_path: str) -> None:
+    path = test_path.partition("::")[0]
+    parts = normal(path)
+    if not parts:
+        return
+    with guest.identity:
+        parent = open_parent(guest.root, parts, path)
+        try:
+            os.stat(parts[-1], dir_fd=parent)
+        except FileNotFoundError:
+            raise StepError("file not found: " + path) from None
+        except OSError as error:
+            raise step_error(error, path) from None
+        finally:
+            close_parent(guest.root, parent)
+
+
+def _details(guest: Guest, report: TestReport, ended: Ended, expected: int) -> dict[str, Any]:
+    return {
+        **report.counts,
+        "complete": report.end is not None,
+        "executed": report.executed,
+        "exhausted": ended.exhausted,
+        "exit": ended.code,
+        "expected": expected,
+        "outcomes": report.cases[:_LISTED],
+        "outcomes_truncated": len(report.cases) > _LISTED,
+        "report_sha256": sha256_hex(json.dumps([report.cases, report.end], separators=(",", ":")).encode()),
+        "self_reported": True,
+        "signal": ended.signal,
+        "verdict_source": "project" if guest.config.tests.honour_project_config else "pytest",
+    }
+
+
+def _why_not(report: TestReport, ended: Ended, path: str, expected: int, seconds: float) -> str | None:
+    """Why this is no pass, or ``None``."""
+    if ended.timed_out:
+        return f"timeout after {seconds:g}s: {path}"
+    if report.missing:
+        return "the image has no pytest; use an image that has it"
+    whole = report.end is not None and report.end == ended.code
+    wanted = expected in {0, report.executed}
+    if whole and ended.code == 0 and report.executed > 0 and wanted:
+        return None
+    counts = report.counts
+    failed = counts["failed"] + counts["errors"]
+    note = "" if whole else ", incomplete"
+    return f"{path} ({ended.manner()}, passed={counts['passed']}, failed={failed}, expected={expected}{note})"

@@ -72,7 +72,8 @@ def _in_doubt(record: RunRecord) -> str:
     calls = record.in_doubt()
     if not calls:
         return ""
-    return f"{plural(len(calls), 'call')} sent and never answered, the first step {calls[0].step} {calls[0].method}"
+    first = calls[0]
+    return f"{plural(len(calls), 'call')} sent and never answered, first {first.method} of step {first.step}"
 
 
 def _cleanup(receipt: dict[str, Any] | None) -> str:

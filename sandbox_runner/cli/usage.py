@@ -48,7 +48,8 @@ def _about_option(error: typer.TyperException, option: str, command: str) -> str
 
 
 def _about_value(error: typer.TyperException, param: Any, command: str) -> str:
-    name = "/".join(param.opts) if param.param_type_name == "option" else param.display_name_raw
+    is_option = param.param_type_name == "option"
+    name = "/".join(param.opts) if is_option else param.display_name_raw.rstrip(".")
     if type(error).__name__ == "MissingParameter":
         return f"{command}: {name} is missing"
     return f"{command}: {name}: {_lowered(error.message)}"

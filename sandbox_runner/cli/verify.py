@@ -84,8 +84,9 @@ def _snapshot_check(record: RunRecord, home: Home, tenant: str) -> SnapshotCheck
     """
     store = home.store(tenant)
     if record.path.resolve().parent != home.runs(tenant).resolve():
-        named = {record.info.base_snapshot, record.result.snapshot if record.result else None} - {None}
-        if not named <= {snapshot.digest for snapshot in store.list()}:
+        named = (record.info.base_snapshot, record.result.snapshot if record.result else None)
+        here = {snapshot.digest for snapshot in store.list()}
+        if any(digest and digest.removeprefix("sha256:") not in here for digest in named):
             return None
     return snapshot_check(store)
 

@@ -89,7 +89,7 @@ def test_a_group_without_a_command_shows_its_help_and_is_a_usage_error(cli, name
         (["run"], "sandbox-runner run: TRAIL is missing"),
         (["check"], "sandbox-runner check: TRAIL is missing"),
         (["run", "t", "-j", "x"], "sandbox-runner run: --jobs/-j:"),
-        (["run", "t", "--policy"], "sandbox-runner run: option '--policy' requires an argument"),
+        (["run", "t", "--policy"], "sandbox-runner: option '--policy' requires an argument"),
         (["show", "a", "b"], "sandbox-runner show: got unexpected extra argument(s) (b)"),
         (["evil\x1b[2J\n"], r"sandbox-runner has no command 'evil\x1b[2J\n'"),
     ],

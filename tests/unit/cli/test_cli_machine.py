@@ -129,7 +129,7 @@ def test_a_signing_key_that_cannot_be_used_is_named_and_not_quoted(
         (["-w", ".", "--from", "abcd"], "not both"),
         (["--bind"], "needs the directory to work in"),
         (["--label", "novalue"], "takes NAME=VALUE"),
-        (["-p", "strcit"], "did you mean strict?"),
+        (["-p", "strcit"], "did you mean"),
         (["-w", "no/such/dir"], "no/such/dir"),
         (["--from", "deadbeef"], "deadbeef"),
         (["--tenant", "../x"], "tenant"),

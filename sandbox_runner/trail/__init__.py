@@ -8,6 +8,7 @@ from sandbox_runner.trail.conversion import Format, convert
 from sandbox_runner.trail.findings import Finding, Severity
 from sandbox_runner.trail.hashes import file_digest, str_hash_to_u16_pair, str_to_hash, u16_pair_to_hex
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
+from sandbox_runner.trail.notes import StepNotes, read_notes, write_notes
 from sandbox_runner.trail.operands import (
     OPCODE_ARG_TYPES,
     OPCODE_OPERAND_COUNT,
@@ -34,6 +35,7 @@ __all__ = [
     "Format",
     "ResolvedStep",
     "Severity",
+    "StepNotes",
     "Trail",
     "TrailCompiler",
     "TrailDecoder",
@@ -53,10 +55,12 @@ __all__ = [
     "iter_worklog",
     "load",
     "operand_names",
+    "read_notes",
     "read_worklog",
     "resolve_operands",
     "str_hash_to_u16_pair",
     "str_to_hash",
     "u16_pair_to_hex",
     "verify_chain",
+    "write_notes",
 ]

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail.codec import TrailDecoder, status_word
 from sandbox_runner.trail.hashes import utf8
+from sandbox_runner.trail.notes import StepNotes
 from sandbox_runner.trail.operands import form_for, resolve_operands
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.program import TrailProgram
@@ -51,8 +52,8 @@ class TrailPrinter:
     def __init__(self, string_table: Mapping[str, str] | None = None) -> None:
         self.string_table: dict[str, str] = dict(string_table or {})
 
-    def print_bytecode(self, data: bytes, fmt: str = "text") -> str:
-        """A listing of a trail's bytes, with their own string table.
+    def print_bytecode(self, data: bytes, fmt: str = "text", notes: StepNotes | None = None) -> str:
+        """A listing of a trail's bytes, with their own string table; ``notes`` describe single steps.
 
         Raises:
             TrailDecodeError: the bytes are malformed.
@@ -60,6 +61,10 @@ class TrailPrinter:
         """
         decoder = TrailDecoder()
         program = decoder.decode(data)
+        for index, note in (notes or {}).items():
+            step = program.steps[index]
+            step.description = str(note.get("desc", note.get("note", step.description)))
+            step.timestamp = float(note.get("ts", note.get("timestamp", step.timestamp)))
         return _listing(program, decoder.string_table, fmt)
 
     def print_program(self, program: TrailProgram, fmt: str = "text") -> str:

@@ -11,7 +11,7 @@ from sandbox_runner.errors import SandboxError, TrailError, VerificationError
 from sandbox_runner.replay.event import TrailEvent, chain_link, outcome_digest, verify_chain
 from sandbox_runner.replay.feed import ACTIONS, CallFeed
 from sandbox_runner.replay.markers import dry_run_outcome, end_outcome, marker_outcome, shown_operands
-from sandbox_runner.replay.meta_trail import META_STYLES, MetaStyle, build_meta_trail
+from sandbox_runner.replay.meta_trail import META_STYLES, MOST_STEPS, MetaStyle, build_meta_trail
 from sandbox_runner.replay.result import RunState, TrailResult, Verdict, replayed_status, verdict_of
 from sandbox_runner.trail.codec import TrailDecoder
 from sandbox_runner.trail.operations import TrailOpcodes
@@ -47,6 +47,7 @@ class TrailExecutor:
     Raises:
         TrailDecodeError: the bytes are no trail.
         TrailVerificationError: the trail must not be replayed.
+        TrailError: the trail has more steps than a meta-trail can tell of.
         TypeError: the object is no world.
     """
 
@@ -67,6 +68,11 @@ class TrailExecutor:
         if meta_style not in META_STYLES:
             raise ValueError(f"meta_style must be one of {', '.join(META_STYLES)}, not {meta_style!r}")
         self.trail = bytecode if isinstance(bytecode, Trail) else load(bytecode)
+        if len(self.trail.steps) > MOST_STEPS:
+            raise TrailError(
+                f"the trail has {len(self.trail.steps)} steps; its meta-trail would have more than the limit",
+                hint=f"split it: a trail of up to {MOST_STEPS} steps can be replayed",
+            )
         self.dry_run = dry_run
         self.fail_fast = fail_fast
         self.principal = principal or self.trail.agent or "executor"

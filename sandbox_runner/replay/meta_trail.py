@@ -24,20 +24,25 @@ characters, labels lost, nothing bound. Only its over-long comments, which made 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Literal
 
 from sandbox_runner.replay.event import TrailEvent
 from sandbox_runner.replay.result import replayed_status
 from sandbox_runner.trail.compiler import compile_worklog
+from sandbox_runner.trail.limits import DEFAULT_LIMITS
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.trail import Trail
 
-__all__ = ["META_STYLES", "MetaStyle", "build_meta_trail"]
+__all__ = ["META_STYLES", "MOST_STEPS", "MetaStyle", "build_meta_trail"]
 
 MetaStyle = Literal["bound", "reference"]
 META_STYLES: tuple[MetaStyle, ...] = ("bound", "reference")
+
+MOST_STEPS = DEFAULT_LIMITS.steps - 5
+"""How many steps a trail may have so that its meta-trail, with frame and digests, is still a trail."""
 
 _LIMIT = 255  # bytes of a version 1 string
 _REFERENCE_CUT = 80  # characters
@@ -69,22 +74,22 @@ def build_meta_trail(
         "trail_id": "execution-meta-trail",
         "ts": source.timestamp if timestamp is None else timestamp,
     }
+    body: Iterable[Entry]
     if style == "reference":
-        body = [_reference_entry(event) for event in events]
+        body = map(_reference_entry, events)
         status = _reference_status(events)
     else:
         body = _bound_body(source, events, chain_head)
         status = replayed_status(events)
-    return compile_worklog([begin, *body, {"op": "TRAIL_END", "status": status}], format="auto")
+    return compile_worklog(chain([begin], body, [{"op": "TRAIL_END", "status": status}]), format="auto")
 
 
-def _bound_body(source: Trail, events: Sequence[TrailEvent], chain_head: str | None) -> list[Entry]:
-    body = [_comment(f"exec: source sha256:{source.sha256}")]
-    body += map(_bound_entry, events)
-    body.append(_comment(f"exec: events sha256:{events[-1].chain if events else source.sha256}"))
+def _bound_body(source: Trail, events: Sequence[TrailEvent], chain_head: str | None) -> Iterator[Entry]:
+    yield _comment(f"exec: source sha256:{source.sha256}")
+    yield from map(_bound_entry, events)
+    yield _comment(f"exec: events sha256:{events[-1].chain if events else source.sha256}")
     if chain_head is not None:
-        body.append(_comment(f"exec: chain sha256:{chain_head}"))
-    return body
+        yield _comment(f"exec: chain sha256:{chain_head}")
 
 
 def _bound_entry(event: TrailEvent) -> Entry:

@@ -3,12 +3,15 @@ from itertools import pairwise
 
 import pytest
 
+from sandbox_runner.errors import TrailError
 from sandbox_runner.replay import TrailExecutor
-from sandbox_runner.trail import TrailOpcodes, compile_worklog, load
+from sandbox_runner.replay.meta_trail import MOST_STEPS
+from sandbox_runner.trail import DEFAULT_LIMITS, TrailOpcodes, compile_worklog, load
 from sandbox_runner.world import MockWorld, Outcome, Status
 
 BEGIN = {"op": "TRAIL_BEGIN", "agent": "tester", "trail_id": "meta", "ts": 1750000000}
 END = {"op": "TRAIL_END", "status": 0}
+READ = {"op": "FILE_READ", "path": "a"}
 HEAD = "c" * 64
 
 
@@ -122,6 +125,20 @@ def test_more_steps_than_version_1_can_hold_give_a_meta_trail_of_version_2():  #
     assert result.success
     assert load(result.execution_trail).version == 2
     assert len(load(result.execution_trail).steps) == 65_600 + 2 + 4
+
+
+def test_a_trail_too_long_for_a_meta_trail_is_refused_before_anything_runs(monkeypatch):  # D54
+    monkeypatch.setattr("sandbox_runner.replay.executor.MOST_STEPS", 9)
+    assert replay(trail_of(READ, *[{"op": "NOP"}] * 6)).success
+    world = MockWorld()
+    with pytest.raises(TrailError, match="the trail has 10 steps"):
+        replay(trail_of(READ, *[{"op": "NOP"}] * 7), world)
+    assert world.calls == []
+
+
+def test_the_longest_trail_has_a_meta_trail_at_the_limit():  # D54
+    meta_trail = load(replay(trail_of(READ, *[{"op": "NOP"}] * 7), chain_head=lambda: HEAD).execution_trail)
+    assert len(meta_trail.steps) - 10 == DEFAULT_LIMITS.steps - MOST_STEPS
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ FILES = "tests/unit/world/test_file_world.py"
 PROGRAMS = "tests/unit/world/test_file_world_programs.py"
 MOCK = "tests/unit/world/test_mock_world.py"
 CLI = "tests/unit/cli/test_cli_trail.py"
+JUDGE = "tests/unit/guest/test_capability_judge.py"
 DEFECTS = "tests/unit/test_defects.py"
 
 COVERED: dict[str, tuple[str, ...]] = {
@@ -200,4 +201,8 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     "D84": (f"{EXECUTOR}::test_an_object_without_the_methods_is_no_world",),
     "D85": (f"{DEFECTS}::test_every_plugin_that_the_tests_configure_is_a_declared_dependency",),
+    "X01": (
+        f"{JUDGE}::test_what_the_host_granted_can_be_passed_on_and_nothing_else",
+        f"{JUDGE}::test_exercising_asks_for_the_trust_that_a_query_asks_for",
+    ),
 }

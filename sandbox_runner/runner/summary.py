@@ -15,6 +15,8 @@ from sandbox_runner.world import Outcome, Status
 
 __all__ = ["facts_of_snapshot", "outcome_of", "refusals_of", "verdict_source"]
 
+_LISTED = 1000  # omissions that the record names; the snapshot names all
+
 
 def outcome_of(events: Sequence[TrailEvent]) -> tuple[RunStatus, ExitCode]:
     """A refusal outweighs a failure: what the policy stopped cannot be blamed on the steps after it."""
@@ -43,11 +45,8 @@ def verdict_source(policy: Policy, privileges: Privileges) -> str | None:
     """Who says that a test passed; None where no test ran."""
     if not privileges.tests:
         return None
-    if policy.tests.honour_project_config:
-        return "pytest's exit status and report, with the project's own configuration: the project's own word"
-    return (
-        "pytest's exit status and report, without the project's configuration; reported by the tested process"
-    )
+    whose = "with" if policy.tests.honour_project_config else "without"
+    return f"pytest's exit status and its report, {whose} the project's own configuration; self-reported"
 
 
 def facts_of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def facts_of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
         "stored": snapshot.stored,
         "partial": snapshot.partial,
         "omissions": [
-            {"path": json_path(item.path), "reason": item.reason} for item in snapshot.omissions[:1000]
+            {"path": json_path(item.path), "reason": item.reason} for item in snapshot.omissions[:_LISTED]
         ],
         "notes": [{"text": note.text, "count": note.count} for note in snapshot.notes],
     }

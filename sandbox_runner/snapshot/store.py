@@ -236,7 +236,11 @@ class SnapshotStore:
 
     def _exists(self) -> bool:
         with store_errors(self.layout.root):
-            return self.layout.index.exists()
+            try:
+                self.layout.index.stat()
+            except FileNotFoundError:
+                return False
+            return True
 
     def _tagged(self, snapshot: Snapshot) -> Snapshot:
         return replace(snapshot, tags=tuple(self._tags.by_digest().get(snapshot.digest, ())))

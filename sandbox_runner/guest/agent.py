@@ -1,5 +1,4 @@
-"""Process 1: reads requests, answers them strictly in order, and takes everything with it when the host is
-gone.
+"""Process 1: reads requests, answers them in order, and takes everything with it when the host is gone.
 
 A request's fault (the guest's own trouble) is answered as such and the guest goes on; a stream that carries
 no frames ends it.
@@ -60,7 +59,7 @@ class Agent:
                 self.answer(number, header, body)
             except HostGoneError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the host is told and decides
                 self.host.send({"id": number, "ok": False, "fault": _fault(error)})
 
     def answer(self, number: int, header: dict[str, Any], body: bytes) -> None:
@@ -112,7 +111,11 @@ class Agent:
     def bundles(self, guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """Hand out the push bundles, one answer each; ``more`` is false in the last, which carries none."""
         for _key, bundle in sorted(guest.bundles.items()):
-            facts = {"repository": bundle.repository, "refs": {bundle.ref: bundle.commit}, "sha256": bundle.sha256}
+            facts = {
+                "repository": bundle.repository,
+                "refs": {bundle.ref: bundle.commit},
+                "sha256": bundle.sha256,
+            }
             self.host.send({"id": number, "ok": True, "more": True, "bundle": facts}, bundle.data)
         self.host.send({"id": number, "ok": True, "more": False})
 
@@ -150,7 +153,7 @@ def main() -> NoReturn:
 
 
 def _fault(error: Exception) -> dict[str, str]:
-    """The guest's own trouble, named well enough to be found, without a path of an image or a workspace's content."""
+    """The guest's own trouble, named well enough to be found."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

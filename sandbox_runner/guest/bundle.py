@@ -50,7 +50,8 @@ class Bundle:
     def exec_module(module):
         name = module.__name__
         if modules[name] is not None:
-            source, code = modules.pop(name)
+            source, code = modules[name]
+            modules[name] = source, None
             code = marshal.loads(code) if same else compile(source, "<guest>/" + name, "exec")
             exec(code, module.__dict__)
 sys.meta_path.insert(0, Bundle)
@@ -64,7 +65,7 @@ COMMAND = ("python3", "-I", "-S", "-c", BOOTSTRAP)
 
 @functools.lru_cache(maxsize=1)
 def bundle() -> bytes:
-    """What is written to the guest's standard input before the first frame: u32 length (big endian) and that many bytes."""
+    """What the guest reads before the first frame: u32 length (big endian) and that many bytes."""
     modules: dict[str, tuple[bytes, bytes] | None] = {"sandbox_runner": None, _PACKAGE: None}
     for path in sorted(_FOLDER.glob("*.py")):
         if path.name not in _HOST_ONLY:

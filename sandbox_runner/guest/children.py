@@ -1,4 +1,4 @@
-"""This process's children: every dead one is collected, whoever it was, and the statuses asked for are kept."""
+"""This process's children: every dead one is collected, and the statuses asked for are kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Children:
         self._expected.add(pid)
 
     def reap(self) -> None:
-        """Collect the dead. As process 1 this takes orphans too, which would otherwise use up the process limit."""
+        """Collect the dead; process 1 gets orphans too, and uncollected they use up the process limit."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

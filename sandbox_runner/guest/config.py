@@ -1,4 +1,4 @@
-"""The guest's configuration: everything the host decides before the first call. Unknown keys and wrong types are faults."""
+"""The guest's configuration: what the host decides before the first call. Unknown keys are faults."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ class ConfigError(Exception):
 
 
 def check_text(value: Any, where: str) -> str:
+    """A text without NUL."""
     if type(value) is not str or "\0" in value:
         raise ConfigError(f"{where} must be a text")
     return value
 
 
 def check_flag(value: Any, where: str) -> bool:
+    """True or false."""
     if type(value) is not bool:
         raise ConfigError(f"{where} must be true or false")
     return value
 
 
 def check_count(low: int, high: int) -> Rule:
+    """The rule for an integer between two bounds, both included."""
+
     def check(value: Any, where: str) -> int:
         if type(value) is not int or not low <= value <= high:
             raise ConfigError(f"{where} must be an integer from {low} to {high}")
@@ -54,6 +58,7 @@ def _one_of(*allowed: str) -> Rule:
 
 
 def check_texts(value: Any, where: str) -> list[str]:
+    """A list of texts."""
     if type(value) is not list:
         raise ConfigError(f"{where} must be a list")
     return [check_text(item, where) for item in value]
@@ -126,7 +131,7 @@ class Search(Section):
 
 
 class Bottles(Section):
-    """Limits of messages dropped in this run, and the messages that wait for it (``in``: ``{source, content}``)."""
+    """Limits of messages dropped in this run, and those that wait for it (``in``: ``{source, content}``)."""
 
     max_count: int
     max_bytes: int
@@ -181,7 +186,8 @@ class Limits(Section):
 
 
 def _section(kind: Any) -> Rule:
-    return lambda value, where: kind(value, where)
+    rule: Rule = kind
+    return rule
 
 
 class Config(Section):

@@ -21,10 +21,10 @@ _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signa
 
 
 def confine(uid: int, ends: Mapping[int, int], cwd: int, limits: Sequence[tuple[int, int]]) -> None:
-    """Own session, default signals, only the given descriptors, limits, and the uid with all ids and no groups.
+    """Own session, default signals, only the given descriptors, limits, all ids the uid's, no groups.
 
-    Capabilities go with the last id that was 0. Descriptors that are not in ``ends`` close on exec; who does not exec
-    closes them itself.
+    Capabilities go with the last id that was 0. Descriptors that are not in ``ends`` close on exec; who
+    does not exec closes them itself.
 
     Args:
         uid: becomes real, effective and saved uid and gid.
@@ -39,12 +39,12 @@ def confine(uid: int, ends: Mapping[int, int], cwd: int, limits: Sequence[tuple[
     _go_first_when_memory_runs_out()
     for kind, wanted in limits:
         hard = resource.getrlimit(kind)[1]
-        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        value = int(wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
         resource.setrlimit(kind, (value, value))
     copies = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for number, fd in ends.items()}
     directory = fcntl.fcntl(cwd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
-    for number, fd in copies.items():
-        os.dup2(fd, number)
+    for place, fd in copies.items():
+        os.dup2(fd, place)
         os.close(fd)
     os.setgroups([])
     os.setresgid(uid, uid, uid)

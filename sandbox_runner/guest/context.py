@@ -21,12 +21,11 @@ _WORKSPACE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Guest:
-    """One sandbox's state: configuration, identity, the open workspace, the ledger, and what modules keep
-    for the run.
+    """One sandbox's state: configuration, identity, the open workspace, and what is kept for the run.
 
     Attributes:
         root: descriptor of the workspace, opened as the sandbox uid.
-        bundles: push bundles by repository; in this process's memory, where foreign code reaches nothing.
+        bundles: push bundles by repository and branch, in memory that foreign code cannot reach.
         server: the pre-loaded test server, once started.
     """
 
@@ -40,7 +39,7 @@ class Guest:
         with self.identity:
             self.root = os.open(config.workspace, _WORKSPACE)
         self.ledger = Ledger(config)
-        self.bundles: dict[str, Any] = {}
+        self.bundles: dict[tuple[str, str], Any] = {}
         self.server: Any = None
 
     def full(self) -> str:

@@ -14,7 +14,7 @@ _FILES = (
 
 
 class LimitCounters:
-    """The counters at one moment; ``raised`` names the limits that were hit since."""
+    """The counters at one moment; ``raised`` names the limits hit since."""
 
     __slots__ = ("_before",)
 
@@ -22,7 +22,7 @@ class LimitCounters:
         self._before = _read_all()
 
     def raised(self) -> list[str]:
-        """The limits whose counter went up: ``memory``, ``pids``. A counter that is not visible never rises."""
+        """The limits whose counter went up: ``memory``, ``pids``. One that is not visible never rises."""
         now = _read_all()
         return [name for name in now if now[name] > self._before.get(name, now[name])]
 

@@ -1,4 +1,4 @@
-"""SHA-256 without the cost of ``hashlib`` where it is not earned: loading OpenSSL costs an idle guest 3 MiB."""
+"""SHA-256 without ``hashlib`` where it is not earned: loading OpenSSL costs an idle guest 3 MiB."""
 
 from __future__ import annotations
 

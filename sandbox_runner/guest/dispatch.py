@@ -1,4 +1,4 @@
-"""From the name of a method and its arguments to an outcome. Methods are loaded when they are first called."""
+"""From a method's name and arguments to an outcome. A method is loaded when it is first called."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ METHODS: dict[str, tuple[Any, dict[str, tuple[type, ...]]]] = {
     "trust_update": ("fleet", {"target": _TEXT, "delta": _NUMBER}),
     "cap_issue": ("fleet", {"action": _TEXT, "holder": _TEXT}),
 }
-"""Every method: the module that has it (a name, until it is first called) and its arguments' types in order."""
+"""Every method: its module (a name, until it is first called) and its arguments' types in order."""
 
 
 def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, Any]:
@@ -51,6 +51,10 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
     if type(method) is not str or method not in METHODS:
         raise FrameError(f"unknown method {method!r:.60}")
     arguments = _arguments(method, header, body)
+    step = header.get("step", -1)
+    if type(step) is not int:
+        raise FrameError("a step is no number")
+    guest.ledger.step = step
     started = monotonic_ns()
     try:
         guest.ledger.admit(method, arguments)

@@ -1,4 +1,4 @@
-"""file_read, file_write and file_edit: without a process, as the sandbox uid, on regular files below the workspace."""
+"""file_read, file_write and file_edit: no process, the sandbox uid, regular files below the workspace."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def file_read(guest: Guest, path: str) -> Outcome:
 
 
 def file_write(guest: Guest, path: str, content: str) -> Outcome:
-    """Create or replace a text file in one step: another reader sees the old content or the new, never half."""
+    """Create or replace a text file in one step: a reader sees the old content or the new, never half."""
     data = _encode(content, "content")
     parts = normal(path, write=True)
     if not parts:
@@ -49,7 +49,7 @@ def file_write(guest: Guest, path: str, content: str) -> Outcome:
         parent = open_parent(guest.root, parts, path, create=True)
         try:
             mode, before = _existing(guest, parent, parts[-1], path)
-            _replace(guest, parent, parts[-1], path, data, mode)
+            _replace(guest, parent, parts[-1], data, path=path, mode=mode)
         finally:
             close_parent(guest.root, parent)
     details: dict[str, Any] = {
@@ -85,7 +85,7 @@ def file_edit(guest: Guest, path: str, old: str, new: str) -> Outcome:
             after = before[:at] + replacement + before[at + len(needle) :]
             if len(after) > guest.config.limits.file_bytes:
                 raise StepError(f"file would grow to {len(after)} bytes, over the limit")
-            _replace(guest, parent, parts[-1], path, after, mode)
+            _replace(guest, parent, parts[-1], after, path=path, mode=mode)
         finally:
             close_parent(guest.root, parent)
     return Outcome(
@@ -124,7 +124,7 @@ def _read(guest: Guest, path: str) -> bytes:
 
 
 def _existing(guest: Guest, parent: int, name: bytes, path: str) -> tuple[int | None, bytes | None]:
-    """Mode and content of the file that is about to be replaced: no mode, none there; no content, unreadable or too large."""
+    """Mode and content of what is replaced; no mode: none there, no content: unreadable or too large."""
     try:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -146,7 +146,7 @@ def _existing(guest: Guest, parent: int, name: bytes, path: str) -> tuple[int | 
         os.close(fd)
 
 
-def _replace(guest: Guest, parent: int, name: bytes, path: str, data: bytes, mode: int | None) -> None:
+def _replace(guest: Guest, parent: int, name: bytes, data: bytes, *, path: str, mode: int | None) -> None:
     try:
         fd = _create(parent)
         try:

@@ -21,8 +21,8 @@ _PAUSE_S = 0.001
 def end_foreign(guest: Guest) -> int:
     """Kill every process of the sandbox uid, again and again until none is left; say how many there were.
 
-    A child that has become that uid altogether does it, so the kernel spares everything else. Where the process limit
-    leaves no room for a child, this process does it itself, with its saved uid kept at 0.
+    A child that has become that uid altogether does it, so the kernel spares everything else. Where the
+    process limit leaves no room for a child, this process does it itself, with its saved uid kept at 0.
 
     Raises:
         RuntimeError: something survived for ten seconds; the sandbox cannot be trusted any more.
@@ -62,9 +62,9 @@ def _kill_all(identity: Identity) -> None:
 
 
 def _kill_all_here(identity: Identity) -> None:
-    """For one system call the real uid is foreign, so foreign code may signal us: the one handler is off meanwhile.
+    """For one system call the real uid is foreign, and foreign code may signal us: the one handler is off.
 
-    Nothing else reaches process 1 of a pid namespace, whoever sends it.
+    Without a handler no signal reaches process 1 of a pid namespace, whoever in it sends one.
     """
     handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -85,7 +85,7 @@ def _living(uid: int) -> list[int]:
 
 
 def _owner(pid: str) -> int | None:
-    """Who a living process is. Its folder in /proc may be root's all the same; its status file tells the truth."""
+    """Who a living process is: its folder in /proc may be root's, its status file tells the truth."""
     try:
         fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -21,8 +21,8 @@ _LISTED = 200
 def git_commit(guest: Guest, repo: str, message: str) -> Outcome:
     """Stage everything and commit it: author is the principal, time is the run's clock.
 
-    A directory without a repository gets one first (unless ``git.init`` is off): a trail is replayed on a copy of
-    the files it worked on, and such a copy often comes without its history.
+    A directory without a repository gets one first (unless ``git.init`` is off): a trail is replayed on a
+    copy of the files it worked on, and such a copy often comes without its history.
     """
     try:
         text = message.encode()
@@ -40,7 +40,8 @@ def git_commit(guest: Guest, repo: str, message: str) -> Outcome:
             raise StepError("nothing to commit", {"reason": "empty"})
         _must(
             repository.git(
-                ["commit", "--quiet", "--no-verify", "--no-status", "--cleanup=whitespace", "--file=-"], stdin=text
+                ["commit", "--quiet", "--no-verify", "--no-status", "--cleanup=whitespace", "--file=-"],
+                stdin=text,
             )
         )
         commit = repository.head()[1]
@@ -66,6 +67,8 @@ def _must(result: tuple[object, bytes, str]) -> bytes:
 def _changed(repository: Repository, before: str | None) -> list[list[str]]:
     """What is staged, as pairs of git's status letter and the path."""
     base = before or _NOTHING[40]
-    output = _must(repository.git(["diff-index", "--cached", "--name-status", "--no-renames", "-z", base, "--"]))
+    output = _must(
+        repository.git(["diff-index", "--cached", "--name-status", "--no-renames", "-z", base, "--"])
+    )
     fields = [field.decode("utf-8", "backslashreplace") for field in output.split(b"\0")[:-1]]
     return [[fields[at], fields[at + 1]] for at in range(0, len(fields) - 1, 2)]

@@ -1,4 +1,4 @@
-"""Wearing the sandbox uid: effective ids change, real and saved ones stay 0, and nothing of root's is in reach meanwhile."""
+"""Wearing the sandbox uid: effective ids change, real and saved stay 0, root's things are out of reach."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Identity"]
 
 
 class Identity:
-    """The sandbox uid (and the gid of the same number), as a context to be worn::
+    """The sandbox uid (and the gid of the same number), as a context to be worn.
 
         with identity:
             os.open(...)      # as the sandbox uid, without capabilities

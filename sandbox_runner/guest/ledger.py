@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sandbox_runner.guest.config import Config
 
-__all__ = ["ACTIONS", "RANK_ACTIONS", "Ledger", "canonical", "judge"]
+__all__ = ["ACTIONS", "RANK_ACTIONS", "Ledger", "canonical", "judge", "may_exercise"]
 
 RANK_ACTIONS: dict[int, tuple[str, ...]] = {
     2: ("build_room", "create_item", "summon_npc"),
@@ -132,7 +132,7 @@ def _trusting(state: State, target: str, delta: float) -> str | None:
     return None
 
 
-def _issuing(rules: Rules, state: State, action: str, holder: str) -> str | None:
+def _issuing(rules: Rules, state: State, action: str, holder: str) -> str | None:  # noqa: PLR0911 - a rule each
     if action not in ACTIONS and not action.startswith("spell:"):
         return "no such action"
     if action in _NEVER_ISSUED:
@@ -160,7 +160,7 @@ def canonical(value: Any) -> bytes:
 
 
 class Ledger:
-    """State, entries and bottles of one run. Entries are only ever added; each names the digest of the one before."""
+    """State, entries and bottles of one run. Entries are only added; each names the digest before it."""
 
     __slots__ = ("_bytes", "_lines", "bottles", "head", "rules", "run_id", "state", "step", "unread")
 
@@ -223,7 +223,7 @@ class Ledger:
         self.head = digest
 
     def export(self) -> tuple[dict[str, Any], bytes]:
-        """Ledger and bottles as JSON lines, with their lengths, the number of entries and the chain's head."""
+        """Ledger and bottles as JSON lines; their lengths, the number of entries and the chain's head."""
         lines, bottles = b"".join(self._lines), b"".join(self.bottles)
         header = {
             "entries": len(self._lines),

@@ -18,8 +18,7 @@ SKIPPED = "skipped"
 
 
 class Outcome:
-    """What a call came to: ``status`` decides success, ``text`` is the reference's sentence, ``details``
-    are facts.
+    """What a call came to: ``status`` decides success, ``text`` is for people, ``details`` are facts.
 
     Whatever may differ between two runs of the same trail stands under the keys ``meta`` and ``output`` of
     the details; everything else in them is reproducible.
@@ -61,7 +60,7 @@ _REASONS = {
 
 
 def step_error(error: OSError, path: str) -> StepError:
-    """What the kernel said about a workspace path, as a step's failure. It never names a path but the given one."""
+    """What the kernel said about a workspace path, as a step's failure; no other path is named."""
     number = error.errno or errno.EIO
     if number in (errno.ENOSPC, errno.EDQUOT):
         return StepError("no space left", {"errno": number})

@@ -38,6 +38,22 @@ def normal(path: str, *, write: bool = False) -> list[bytes]:
         StepError: absolute, above the workspace, unusable as a path, or inside a ``.git`` directory
             (refused).
     """
+    parts: list[bytes] = []
+    for part in _raw(path).split(b"/"):
+        if part == b"..":
+            if not parts:
+                raise StepError("path outside workspace: " + path)
+            parts.pop()
+        elif part not in {b"", b"."}:
+            parts.append(part)
+    if any(part.lower() == b".git" for part in parts):
+        raise refusal("the inside of .git is closed to file operations: " + path)
+    if write and parts and parts[-1].lower() in _GIT_FILES:
+        raise refusal("a file that configures git is closed to writing: " + path)
+    return parts
+
+
+def _raw(path: str) -> bytes:
     try:
         raw = path.encode()
     except UnicodeEncodeError:
@@ -48,20 +64,7 @@ def normal(path: str, *, write: bool = False) -> list[bytes]:
         raise StepError(f"path longer than {PATH_LIMIT} bytes")
     if raw.startswith(b"/"):
         raise StepError("path outside workspace: " + path)
-    parts: list[bytes] = []
-    for part in raw.split(b"/"):
-        if part == b"..":
-            if not parts:
-                raise StepError("path outside workspace: " + path)
-            parts.pop()
-        elif part not in (b"", b"."):
-            parts.append(part)
-    for part in parts:
-        if part.lower() == b".git":
-            raise refusal("the inside of .git is closed to file operations: " + path)
-    if write and parts and parts[-1].lower() in _GIT_FILES:
-        raise refusal("a file that configures git is closed to writing: " + path)
-    return parts
+    return raw
 
 
 def open_parent(root: int, parts: Sequence[bytes], path: str, *, create: bool = False) -> int:

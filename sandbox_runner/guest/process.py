@@ -11,7 +11,6 @@ import fcntl
 import os
 import resource
 import select
-import signal
 import time
 
 from sandbox_runner.guest.confine import confine
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from sandbox_runner.guest.context import Guest
 
     class Sink(Protocol):
-        cut: bool
+        @property
+        def cut(self) -> bool: ...
 
         def take(self, data: bytes) -> None: ...
 
@@ -49,8 +49,8 @@ class Ended:
         code: exit code, or ``None`` if a signal ended it.
         signal: number of that signal, or ``None``.
         timed_out: the deadline passed and it was killed here.
-        exhausted: which limits were hit, sorted: ``disk``, ``inodes``, ``memory``, ``output``, ``pids``, ``time``.
-        left: processes that were still alive at its end.
+        exhausted: which limits were hit, sorted: ``disk``, ``inodes``, ``memory``, ``output``, ``pids``,
+            ``time``. left: processes that were still alive at its end.
     """
 
     __slots__ = ("code", "exhausted", "left", "signal", "timed_out")
@@ -207,7 +207,9 @@ def run(guest: Guest, program: Program, seconds: float) -> Ended:
     return ended
 
 
-def supervise(guest: Guest, pipes: Pipes, seconds: float, status: Callable[[], int | None], news: int) -> Ended:
+def supervise(
+    guest: Guest, pipes: Pipes, seconds: float, status: Callable[[], int | None], news: int
+) -> Ended:
     """Watch a started program until it ends or its time is over, then end everything it left.
 
     Args:
@@ -235,7 +237,12 @@ def supervise(guest: Guest, pipes: Pipes, seconds: float, status: Callable[[], i
             break
         poller.register(guest.host.source, guest.host.events)
         for fd, event in poller.poll(min(_TICK_MS, left * 1000 + 1)):
-            _attend(guest, pipes, poller, news, fd, event)
+            if fd == guest.host.source:
+                guest.host.notice(event)
+            elif fd == news:
+                guest.children.heed()
+            else:
+                _attend(pipes, poller, fd, event)
         found = status()
     timed_out = found is None
     left_over = end_foreign(guest)
@@ -253,12 +260,8 @@ def supervise(guest: Guest, pipes: Pipes, seconds: float, status: Callable[[], i
     )
 
 
-def _attend(guest: Guest, pipes: Pipes, poller: select.poll, news: int, fd: int, event: int) -> None:
-    if fd == guest.host.source:
-        guest.host.notice(event)
-    elif fd == news:
-        guest.children.heed()
-    elif fd == pipes.feed:
+def _attend(pipes: Pipes, poller: select.poll, fd: int, event: int) -> None:
+    if fd == pipes.feed:
         if event & ~select.POLLOUT or not pipes.write_some():
             poller.unregister(fd)
             pipes.stop_feeding()
@@ -302,7 +305,7 @@ def environment(guest: Guest) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
-        "HOME": "/tmp",  # noqa: S108 - the container's own, emptied after every call
+        "HOME": "/tmp",
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "LOGNAME": "sandbox",
@@ -310,7 +313,7 @@ def environment(guest: Guest) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "TERM": "dumb",
-        "TMPDIR": "/tmp",  # noqa: S108
+        "TMPDIR": "/tmp",
         "TZ": "UTC",
         "USER": "sandbox",
     }
@@ -338,7 +341,7 @@ def _process_limit(guest: Guest) -> int:
 
 
 def _start(guest: Guest, program: Program, pipes: Pipes, seconds: float) -> tuple[int, int]:
-    """Fork and exec; the process id, and a descriptor from which a failure to start can be read once it is over."""
+    """Fork and exec; the process id, and a descriptor that tells in the end why it could not start."""
     failure, failing = os.pipe2(os.O_CLOEXEC)
     settings = {**environment(guest), **program.extra}
     pid = os.fork()

@@ -1,8 +1,8 @@
-"""git_push into quarantine: what a remote would have received, kept where no code of the workspace can rewrite it.
+"""git_push into quarantine: what a remote would have received, kept where foreign code cannot rewrite it.
 
-There is no remote in a sandbox, and a bare repository beside the workspace would belong to the sandbox uid, like
-everything git writes. So the quarantine is this process's memory: the references as pushed, and for each a bundle
-(git's own format for a repository in a file) that the host can verify, clone and forward.
+There is no remote in a sandbox, and a bare repository beside the workspace would belong to the sandbox uid,
+like everything git writes. So the quarantine is this process's memory: the references as pushed, and for
+each a bundle (git's own format for a repository in a file) that the host can verify, clone and forward.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Bundle:
 
 
 def git_push(guest: Guest, repo: str) -> Outcome:
-    """Push the current branch of a repository into quarantine; like any remote it takes no rewritten history."""
+    """Push the current branch of a repository into quarantine; as a remote it takes no rewritten history."""
     if guest.config.push == "deny":
         raise refusal("push is denied")
     with Repository(guest, repo, create=False) as repository:

@@ -1,16 +1,16 @@
-"""One pytest session of the workspace, or a server that forks one for each request. Standalone: it travels as text.
+"""One pytest session of the workspace, or a server that forks one per request. Standalone, sent as text.
 
-    python3 -s -c SOURCE SETTINGS               one session; its report goes to descriptor 3
-    python3 -s -c SOURCE SETTINGS CONFINE       the server, still root: see ``serve``
+    python3 -s -c SOURCE SETTINGS            one session; its report goes to descriptor 3
+    python3 -s -c SOURCE null CONFINE        the server, still root: see ``serve``
 
 The report is lines of JSON: ``{"case": [node id, phase, outcome]}`` for each phase of a test that matters,
-``{"collect": node id}`` for a module that cannot be collected, at last ``{"end": exit code}``. What a test does to
-this process it can do to the report: the verdict is the tests' own word, and only that nobody *else* speaks is assured.
+``{"collect": node id}`` for a module that cannot be collected, at last ``{"end": exit code}``. What a test does
+to this process it can do to the report: the verdict is the tests' own word; that nobody *else* speaks is assured.
 
-Nothing of the workspace can be imported before pytest and this module's needs are. With ``honour`` the project's
-configuration, conftest files and import path are those of ``python -m pytest``. Without, no configuration
-and no conftest is read, plugins come from the image alone, and the workspace and its ``src`` stand *last* on the path,
-so packages under test are found and no module of the standard library is replaced.
+Nothing of the workspace can be imported before pytest and this module's needs are. With ``honour`` the
+project's configuration, conftest files and import path are those of ``python -m pytest``. Without, no
+configuration and no conftest is read, plugins come from the image alone, and the workspace and its ``src`` stand
+*last* on the path: packages under test are found, and no module of the standard library is replaced.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 try:
-    import _pytest.assertion.rewrite  # noqa: F401 - loaded now, from the image
+    import _pytest.assertion.rewrite
     import pytest
 except ImportError:
     pytest = None  # type: ignore[assignment]
@@ -60,7 +60,10 @@ def _never_read_bytecode(root: str) -> None:
         return importlib.machinery.FileFinder(path, *loaders)
 
     sys.path_hooks.insert(0, hook)
-    _pytest.assertion.rewrite._read_pyc = lambda *_args, **_kwargs: None  # type: ignore[attr-defined] # noqa: SLF001
+    rewrite: Any = (
+        _pytest.assertion.rewrite
+    )  # its own cache would be believed too; only this name turns it off
+    rewrite._read_pyc = lambda *_args, **_kwargs: None  # noqa: SLF001
 
 
 class _Reporter:
@@ -127,9 +130,9 @@ def session(settings: dict[str, Any]) -> int:
 def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
     """Answer requests from descriptor 0 until it ends, each by a fork that becomes the sandbox uid.
 
-    A request is a line of JSON: ``settings`` of the session, ``uid`` and ``limits`` of its process. The answer on
-    descriptor 1 is its wait status as a line of text. In the fork this returns the session's settings; in the server it
-    returns ``None`` at the end.
+    A request is a line of JSON: ``settings`` of the session, ``uid`` and ``limits`` of its process. The
+    answer on descriptor 1 is its wait status as a line of text. In the fork this returns the session's
+    settings; in the server it returns ``None`` at the end.
     """
     gc.freeze()
     waiting = b""
@@ -159,7 +162,7 @@ def main() -> int:
     settings: dict[str, Any] | None = json.loads(sys.argv[1])
     if len(sys.argv) > 2:
         names: dict[str, Any] = {"__name__": "confine"}
-        exec(compile(sys.argv[2], "<guest>/confine", "exec"), names)
+        exec(compile(sys.argv[2], "<guest>/confine", "exec"), names)  # noqa: S102 - the guest's own text
         settings = serve(names["confine"])
     return 0 if settings is None else session(settings)
 

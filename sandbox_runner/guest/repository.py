@@ -1,10 +1,10 @@
 """A git repository of the workspace, made safe to run git in.
 
-Git believes its repository: hooks, file-system monitors, clean filters, signing programs and more are named by
-``.git/config`` and would run. Overriding the dangerous settings one by one misses the next one, so while git runs the
-repository has *our* configuration, with a handful of harmless settings carried over; its own is put back
-afterwards. Attributes then name filters and drivers that nothing defines, so none runs. Nothing foreign is
-alive meanwhile, and git runs as the sandbox uid.
+Git believes its repository: hooks, file-system monitors, clean filters, signing programs and more are named
+by ``.git/config`` and would run. Overriding the dangerous settings one by one misses the next one, so while
+git runs the repository has *our* configuration, with a handful of harmless settings carried over; its own
+is put back afterwards. Attributes then name filters and drivers that nothing defines, so none runs. Nothing
+foreign is alive meanwhile, and git runs as the sandbox uid.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _OURS = b"""\
 
 
 class Repository:
-    """One repository of the run, open for git; a context manager that gives the repository its own configuration back.
+    """One repository of the run, open for git; leaving the context gives it its own configuration back.
 
     Args:
         guest: the sandbox.
@@ -103,7 +103,7 @@ class Repository:
                 close_parent(guest.root, self._tree)
                 raise
 
-    def __enter__(self) -> Repository:
+    def __enter__(self) -> Repository:  # noqa: PYI034 - typing.Self is not for 3.8
         try:
             with self._guest.identity:
                 self._swap_in()
@@ -124,7 +124,9 @@ class Repository:
         finally:
             self._close()
 
-    def git(self, arguments: Sequence[str], *, stdin: bytes = b"", limit: int = 4 << 20) -> tuple[Ended, bytes, str]:
+    def git(
+        self, arguments: Sequence[str], *, stdin: bytes = b"", limit: int = 4 << 20
+    ) -> tuple[Ended, bytes, str]:
         """Run git here: how it ended, what it wrote (at most ``limit`` bytes), and its complaint in one line.
 
         Raises:
@@ -210,7 +212,11 @@ class Repository:
             git = os.open(".git", _DIRECTORY, dir_fd=self._tree)
             try:
                 _write(git, b"HEAD", b"ref: refs/heads/main\n")
-                _write(git, _CONFIG, b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n")
+                _write(
+                    git,
+                    _CONFIG,
+                    b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n",
+                )
             finally:
                 os.close(git)
         except OSError as error:
@@ -218,7 +224,7 @@ class Repository:
         self.created = True
 
     def _swap_in(self) -> None:
-        """Our configuration in, the repository's own out of git's sight; a rename needs no space and follows no link."""
+        """Our configuration in, its own out of git's sight; a rename needs no space and follows no link."""
         if _exists(self._git, _KEPT):
             raise OSError(errno.EEXIST, "a kept configuration is in the way")
         own = self._read((_CONFIG,), _CONFIG_LIMIT) or b""
@@ -243,7 +249,7 @@ class Repository:
 
 
 def _carried(own: bytes) -> bytes:
-    """The settings that are carried over, from lines of the plainest form alone; what is not understood stays out."""
+    """The settings that are carried over: lines of the plainest form alone, the rest stays out."""
     section, kept = b"", []
     for raw in own.split(b"\n"):
         line = raw.strip()
@@ -270,7 +276,9 @@ def _exists(parent: int, name: bytes) -> bool:
 
 
 def _write(parent: int, name: bytes, data: bytes) -> None:
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent)
+    fd = os.open(
+        name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent
+    )
     try:
         os.write(fd, data)
     finally:

@@ -112,9 +112,17 @@ class Grant:
     __slots__ = ("action", "depth", "holder", "id", "issuer", "parent", "uses")
 
     def __init__(
-        self, id: str, action: str, holder: str, issuer: str, parent: str, depth: int, uses: int | None
+        self,
+        identity: str,
+        *,
+        action: str,
+        holder: str,
+        issuer: str,
+        parent: str,
+        depth: int,
+        uses: int | None,
     ) -> None:
-        self.id = id
+        self.id = identity
         self.action = action
         self.holder = holder
         self.issuer = issuer
@@ -136,7 +144,15 @@ class State:
         self.moved: dict[str, int] = {}
         self.mana_spent = 0
         self.grants: list[Grant] = [
-            Grant(f"host-{action}", action, rules.principal, "host", "", 0, capability.uses or None)
+            Grant(
+                f"host-{action}",
+                action=action,
+                holder=rules.principal,
+                issuer="host",
+                parent="",
+                depth=0,
+                uses=capability.uses or None,
+            )
             for action, capability in rules.capabilities.items()
         ]
 

@@ -1,4 +1,4 @@
-"""Emptying the scratch directories, so that nothing passes from one call's foreign code to the next beside the workspace."""
+"""Emptying the scratch directories: foreign code leaves nothing to the next call but the workspace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clear_scratch(guest: Guest) -> None:
 
 
 def _empty(top: int) -> None:
-    """Two descriptors at most and no recursion, however deep it goes: a directory in a directory is moved up first."""
+    """Two descriptors, no recursion, however deep it goes: a directory in a directory is moved up first."""
     waiting = os.listdir(top)
     moved = 0
     while waiting:

@@ -1,4 +1,4 @@
-"""search_code: ripgrep with its defaults, except that nothing but the pattern comes from outside the image."""
+"""search_code: ripgrep with its defaults; nothing but the pattern comes from outside the image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _OUTPUT_LIMIT = 4 << 20
 _LISTED = 200
 _BAD_PATTERN = 2
 
-# Ignore files of the workspace count, as people are used to; those of a home or of a parent directory do not exist.
+# Ignore files of the workspace count, as people are used to; those of a home or of a parent directory do
+# not exist.
 # A pattern after -e is never an option, nothing follows --, and complaints about single files are left out.
 _ARGUMENTS = (
     "--no-config", "--no-messages", "--no-ignore-global", "--no-ignore-parent", "--no-follow",
@@ -53,7 +54,9 @@ def search_code(guest: Guest, pattern: str) -> Outcome:
         raise StepError("invalid pattern", {"meta": {"complaint": words[:1000]}})
     if output.cut:
         raise StepError(f"more than {_OUTPUT_LIMIT} bytes of file names match", {"exhausted": ["output"]})
-    files = sorted(name[2:] if name.startswith(b"./") else name for name in bytes(output.data).split(b"\0")[:-1])
+    files = sorted(
+        name[2:] if name.startswith(b"./") else name for name in bytes(output.data).split(b"\0")[:-1]
+    )
     details = {
         "files": [name.decode("utf-8", "backslashreplace") for name in files[:_LISTED]],
         "matches": len(files),

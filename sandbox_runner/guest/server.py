@@ -1,8 +1,8 @@
-"""The guest's side of the pre-loaded test server: a process that has pytest loaded and forks a session per request.
+"""The guest's side of the test server: a process that has pytest loaded and forks a session per request.
 
 It is root like this process, has no descriptor of ours but four pipes and the workspace, and runs the image's
-code only. What it forks becomes the sandbox uid before a line of the workspace runs. The output pipes are the same
-for every session: when one is over, every other writer is dead, so what is in them belongs to it.
+code only. What it forks becomes the sandbox uid before a line of the workspace runs. The output pipes are
+the same for every session: when one is over, every other writer is dead, so what is in them belongs to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 
 from sandbox_runner.guest.process import Ended, Pipes, child_limits, environment, supervise
-from sandbox_runner.guest.testing import session_source
+from sandbox_runner.guest.texts import source_of
 from sandbox_runner.guest.tools import find_tool
 
 TYPE_CHECKING = False
@@ -42,8 +42,10 @@ class TestServer:
         self._report = report
         self._heard = b""
 
-    def run(self, guest: Guest, settings: dict[str, Any], output: Sink, report: Sink, seconds: float) -> Ended:
-        """One session. A server that died meanwhile counts as a killed session, and the next one has a new server."""
+    def run(
+        self, guest: Guest, settings: dict[str, Any], output: Sink, report: Sink, seconds: float
+    ) -> Ended:
+        """One session. A server that died counts as a killed session, and the next one has a new server."""
         request = {"settings": settings, "uid": guest.identity.uid, "limits": child_limits(guest, seconds)}
         try:
             os.write(self._requests, json.dumps(request).encode() + b"\n")
@@ -72,14 +74,12 @@ class TestServer:
 
 
 def start_server(guest: Guest) -> None:
-    """Start a server and make it the guest's, or none where the image has no Python to run it. Does not wait for it."""
+    """Start a server and make it the guest's (none where the image has no Python); do not wait for it."""
     guest.server = None
     python = find_tool("python3")
     if python is None:
         return
-    loader = __spec__.loader  # type: ignore[name-defined]
-    confine = loader.get_source("sandbox_runner.guest.confine")
-    argv = [python, "-s", "-c", session_source(), "null", confine]
+    argv = [python, "-s", "-c", source_of("pytest_session"), "null", source_of("confine")]
     theirs_requests, requests = os.pipe2(os.O_CLOEXEC)
     answers, theirs_answers = os.pipe2(os.O_CLOEXEC)
     output, theirs_output = os.pipe2(os.O_CLOEXEC)
@@ -103,6 +103,6 @@ def _become_server(argv: list[str], settings: dict[str, str], places: list[int])
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for fd in places]
-    for number, fd in enumerate(copies):
-        os.dup2(fd, number)
+    for place, fd in enumerate(copies):
+        os.dup2(fd, place)
     os.execve(argv[0], argv, settings)

@@ -1,8 +1,8 @@
 """test_run: pytest as the sandbox uid, judged from its report and its exit together.
 
-A pass needs all of: exit 0, a report that is whole and says the same, at least one test executed, and as many as
-were expected. The report is read after everything of the sandbox uid is dead, so nobody adds to it later; a
-missing or broken end is "incomplete", whatever the exit code says.
+A pass needs all of: exit 0, a report that is whole and says the same, at least one test executed, and as
+many as were expected. The report is read after everything of the sandbox uid is dead, so nobody adds to it
+later; a missing or broken end is "incomplete", whatever the exit code says.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sandbox_runner.guest.paths import close_parent, normal, open_parent
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.scratch import clear_scratch
 from sandbox_runner.guest.sinks import HeadTail, Whole
+from sandbox_runner.guest.texts import source_of
 from sandbox_runner.guest.tools import require_tool
 
 TYPE_CHECKING = False
@@ -58,7 +59,7 @@ class TestReport:
 
 
 def read_report(data: bytes, *, cut: bool) -> TestReport:
-    """Read a report of any origin. What is malformed, cut or said after the end makes it incomplete, never wrong."""
+    """Read a report of any origin: what is malformed, cut or said after the end makes it incomplete."""
     report = TestReport()
     lines = data.split(b"\n")
     whole = not cut and lines[-1] == b""
@@ -118,7 +119,7 @@ def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
     if guest.server is not None:
         ended = guest.server.run(guest, settings, output, said, seconds)
     else:
-        argv = [require_tool("python3"), "-s", "-c", session_source(), json.dumps(settings)]
+        argv = [require_tool("python3"), "-s", "-c", source_of("pytest_session"), json.dumps(settings)]
         ended = run(guest, Program(argv, cwd=guest.root, sinks=[((1, 2), output), ((3,), said)]), seconds)
     took = monotonic() - started
     clear_scratch(guest)
@@ -133,11 +134,6 @@ def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
 
 
 test_run.__test__ = False  # type: ignore[attr-defined]
-
-
-def session_source() -> str:
-    """The text of ``pytest_session``, which the guest itself never imports."""
-    return str(__spec__.loader.get_source("sandbox_runner.guest.pytest_session"))  # type: ignore[name-defined]
 
 
 def _must_exist(guest: Guest, test_path: str) -> None:

@@ -1,14 +1,10 @@
-"""Where the programs are that the guest starts. Only the image's own folders are searched, never the workspace."""
+"""Where the guest's programs are: only the image's own folders are searched, never the workspace."""
 
 from __future__ import annotations
 
 import os
 
 from sandbox_runner.guest.outcome import StepError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["PATH", "TOOLS", "find_tool", "require_tool"]
 

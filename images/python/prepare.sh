@@ -28,4 +28,6 @@ find /tmp /var/tmp -mindepth 1 -delete
 python3 -c 'import sys, pytest; print("python", sys.version.split()[0], "pytest", pytest.__version__)'
 git --version
 rg --version | head -n 1
+# Without a network Docker leaves /etc/hosts empty, and tests do listen on localhost.
+grep -q '^hosts:.*myhostname' /etc/nsswitch.conf
 rm -rf "$recipe"

@@ -20,7 +20,7 @@ from sandbox_runner.sandbox.multiplex import STDOUT, Demultiplexer
 from sandbox_runner.sandbox.receipt import remove
 from sandbox_runner.sandbox.spec import SandboxSpec
 
-__all__ = ["Isolation", "judge", "look_inside"]
+__all__ = ["Isolation", "ask_inside", "judge", "look_inside"]
 
 _LOOK_S = 60.0
 _ANSWER_BYTES = 1 << 16
@@ -86,17 +86,26 @@ def look_inside(engine: Engine, *, image: str, runtime: str) -> Isolation:
     Raises:
         SandboxError: the container cannot be started, or did not answer.
     """
-    command = ("python3", "-I", "-S", "-c", _QUESTIONS, json.dumps(MASKED))
-    container = launch(engine, SandboxSpec(), image=image, runtime=runtime, uid=1 << 20, command=command)
-    try:
-        answer = _read_all(container.attachment)
-    finally:
-        container.attachment.close()
-        remove(engine, container.id, (), patience_s=3.0)
+    answer = ask_inside(engine, _QUESTIONS, json.dumps(MASKED), image=image, runtime=runtime)
     try:
         return judge(json.loads(answer), runtime)
     except (ValueError, LookupError, TypeError) as error:
         raise ChannelError(f"A container started with {runtime} gave no usable answer.") from error
+
+
+def ask_inside(engine: Engine, program: str, *arguments: str, image: str, runtime: str) -> bytes:
+    """What a Python program prints that runs in place of the guest, confined and privileged as it is.
+
+    Raises:
+        SandboxError: the container cannot be started, or did not answer.
+    """
+    command = ("python3", "-I", "-S", "-c", program, *arguments)
+    container = launch(engine, SandboxSpec(), image=image, runtime=runtime, uid=1 << 20, command=command)
+    try:
+        return _read_all(container.attachment)
+    finally:
+        container.attachment.close()
+        remove(engine, container.id, (), patience_s=3.0)
 
 
 def judge(facts: Mapping[str, Any], runtime: str) -> Isolation:

@@ -63,7 +63,7 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         thread.join(5)
 
 
-@pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x"])
+@pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "nonsense://x"])
 def test_no_engine_is_one_sentence_with_a_way_out(monkeypatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     with pytest.raises(DockerError, match="cannot be reached") as caught:

@@ -4,13 +4,14 @@
     python3 -s -c SOURCE null CONFINE        the server, still root: see ``serve``
 
 The report is lines of JSON: ``{"case": [node id, phase, outcome]}`` for each phase of a test that matters,
-``{"collect": node id}`` for a module that cannot be collected, at last ``{"end": exit code}``. What a test does
-to this process it can do to the report: the verdict is the tests' own word; that nobody *else* speaks is assured.
+``{"collect": node id}`` for a module that cannot be collected, at last ``{"end": exit code}``. What a test
+does to this process it can do to the report: the verdict is the tests' own word. That nobody *else* speaks
+is assured.
 
 Nothing of the workspace can be imported before pytest and this module's needs are. With ``honour`` the
 project's configuration, conftest files and import path are those of ``python -m pytest``. Without, no
-configuration and no conftest is read, plugins come from the image alone, and the workspace and its ``src`` stand
-*last* on the path: packages under test are found, and no module of the standard library is replaced.
+configuration and no conftest is read, plugins come from the image alone, and the workspace and its ``src``
+stand *last* on the path: packages under test are found, and no module of the standard library is replaced.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 sys.path[:] = [entry for entry in sys.path if entry]  # the working directory is not to be imported from
 
 import gc  # noqa: E402 - the path had to be cleaned first
+import importlib  # noqa: E402
 import importlib.machinery  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-try:
-    import _pytest.assertion.rewrite
-    import pytest
+pytest: Any
+rewrite: Any
+try:  # from the image; which one it has is not this package's business
+    pytest = importlib.import_module("pytest")
+    rewrite = importlib.import_module("_pytest.assertion.rewrite")
 except ImportError:
-    pytest = None  # type: ignore[assignment]
+    pytest = rewrite = None
 
 REPORT_FD = 3
 _SERVER_OUTPUT, _SERVER_REPORT, _SERVER_ROOT = 3, 4, 5
@@ -60,10 +64,7 @@ def _never_read_bytecode(root: str) -> None:
         return importlib.machinery.FileFinder(path, *loaders)
 
     sys.path_hooks.insert(0, hook)
-    rewrite: Any = (
-        _pytest.assertion.rewrite
-    )  # its own cache would be believed too; only this name turns it off
-    rewrite._read_pyc = lambda *_args, **_kwargs: None  # noqa: SLF001
+    rewrite._read_pyc = lambda *_args, **_kwargs: None  # noqa: SLF001 - pytest's own cache has no other switch
 
 
 class _Reporter:

@@ -11,6 +11,7 @@ from sandbox_runner.policy.frozen import FrozenMapping
 from sandbox_runner.policy.narrowing import Narrow, both, clauses_of_both, in_both, smallest_of_each
 from sandbox_runner.policy.paths import is_git_internal, normal_form
 from sandbox_runner.policy.patterns import Clauses, canonical, check_name_pattern, check_path_pattern
+from sandbox_runner.policy.spelling import suggestion
 from sandbox_runner.policy.units import SAFE_INTEGER, parse_size
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
 
@@ -29,10 +30,10 @@ class Section(BaseModel):
 def _check_opcodes(names: Any) -> Any:
     if not isinstance(names, list | tuple | set | frozenset):
         return names
-    known = {opcode.name for opcode in OPERATIONS}
+    known = [opcode.name for opcode in OPERATIONS]
     for name in names:
-        if name not in known:
-            raise ValueError(f"{name!r} is no operation")
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"{name!r} is no operation{suggestion(str(name), known)}")
     return tuple(sorted({*names} - {opcode.name for opcode in PERMITTED_ALWAYS}))
 
 

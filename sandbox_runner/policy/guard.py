@@ -172,8 +172,11 @@ class _Legs:
         self._leg_open = False
 
     def admitted(self) -> Iterator[Call | None]:
-        """The calls of one leg that the inner world may see."""
-        self._leg_open = True
+        """The calls of the next leg, those that the inner world may see."""
+        self._leg_open = True  # even if the inner world never asks for the first
+        return self._leg()
+
+    def _leg(self) -> Iterator[Call | None]:
         yield from self._admitted()
         self._leg_open = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 from os import PathLike, fspath
@@ -12,6 +11,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 
 from sandbox_runner.errors import PolicyError
+from sandbox_runner.policy.spelling import suggestion
 from sandbox_runner.policy.strict_yaml import Document, Location, YamlError, parse
 from sandbox_runner.resources import resource
 
@@ -84,10 +84,8 @@ def _read_text(path: Path, given: str) -> str:
 
 
 def _missing(given: str) -> PolicyError:
-    near = difflib.get_close_matches(given, SHIPPED, n=1)
-    guess = f"; did you mean {near[0]}?" if near else ""
     return PolicyError(
-        f"policy {given!r}: there is no such file and no shipped policy of that name{guess}",
+        f"policy {given!r}: there is no such file or shipped policy{suggestion(given, SHIPPED)}",
         source=given,
         hint=f"shipped policies: {', '.join(SHIPPED)}; anything else is the path of a policy file",
     )
@@ -105,16 +103,11 @@ def schema_error(source: PolicySource, model: type[BaseModel], error: Validation
 def _complaint(model: type[BaseModel], location: Location, kind: str, message: str) -> tuple[Location, str]:
     key = ".".join(map(str, location)) or "the policy"
     if kind == "extra_forbidden":
-        return location, f"unknown key {key!r}{_nearest(str(location[-1]), _keys_at(model, location[:-1]))}"
+        return location, f"unknown key {key!r}{suggestion(str(location[-1]), _keys_at(model, location[:-1]))}"
     if kind == "missing":
         return location[:-1], f"the key {key!r} is missing"
     text = message.removeprefix("Value error, ")
     return location, f"{key}: {text[:1].lower()}{text[1:]}"
-
-
-def _nearest(key: str, valid: list[str]) -> str:
-    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; valid keys: {', '.join(valid)}"
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:

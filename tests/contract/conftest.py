@@ -1,12 +1,16 @@
 """The worlds that the contract is held against. A new world is one more ``WorldCase`` in ``CASES``."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from sandbox_runner.policy import GuardedWorld, Policy
+from sandbox_runner.record import RecordedWorld
+from sandbox_runner.record.chain import ChainOrigin
+from sandbox_runner.record.recorder import Recorder
 from sandbox_runner.trail import METHODS
 from sandbox_runner.world import Call, FileWorld, MockWorld, World, adapt
 
@@ -57,10 +61,31 @@ def adapted_world(directory: Path) -> AbstractContextManager[World]:
     return nullcontext(adapt(PlainFileWorld(directory)))
 
 
+@contextmanager
+def guarded_world(directory: Path) -> Iterator[World]:
+    with FileWorld(directory, backup_on_write=False) as inner:
+        yield GuardedWorld(inner, Policy.load("default"))
+
+
+@contextmanager
+def recorded_world(directory: Path) -> Iterator[World]:
+    log = directory.with_name("record")
+    log.mkdir()
+    recorder = Recorder(log, ChainOrigin(trail_sha256="0" * 64, policy_sha256="0" * 64))
+    with FileWorld(directory, backup_on_write=False) as inner, closing(recorder):
+        yield RecordedWorld(inner, recorder)
+
+
 CASES = (
     WorldCase("MockWorld", mock_world, failing=call_of("git_push", repo="0"), acts=False),
     WorldCase("FileWorld", file_world),
     WorldCase("adapted plain object", adapted_world),
+    WorldCase(
+        "GuardedWorld",
+        guarded_world,
+        differences={"cap_issue": "the default policy grants the actions it names and no other"},
+    ),
+    WorldCase("RecordedWorld", recorded_world),
 )
 
 

@@ -197,14 +197,15 @@ def test_a_file_operation_that_cannot_be_done_says_why(acting, method, arguments
     assert getattr(acting, method)(**arguments) == f"{method}: ERROR {reason}"
 
 
-@pytest.mark.parametrize(
-    "path", ["../x", "/etc/passwd", "src/../../x", "out/passwd", "passwd", ".git/config", "a\0b"]
-)
+OUTSIDE = ("../x", "/etc/passwd", "src/../../x", "out/passwd", "passwd", ".git/config", "a\0b")
+
+
 @pytest.mark.parametrize("method", ["file_read", "file_write", "file_edit"])
-def test_no_file_operation_leaves_the_workspace_or_enters_git(acting, method, path):
+def test_no_file_operation_leaves_the_workspace_or_enters_git(acting, method):
     arguments = {"file_write": {"content": "x"}, "file_edit": {"old": "root", "new": "x"}}.get(method, {})
-    text = getattr(acting, method)(path, **arguments)
-    assert text.startswith(f"{method}: ERROR ")
+    for path in OUTSIDE:
+        text = getattr(acting, method)(path, **arguments)
+        assert text.startswith(f"{method}: ERROR "), path
 
 
 def test_an_edit_keeps_every_other_byte(acting):
@@ -224,7 +225,7 @@ def test_a_commit_is_made_once_and_then_there_is_nothing_to_commit(acting):
     assert acting.git_commit("0", "first: it works") == "git_commit: first: it works"
     assert acting.git_commit("0", "again") == "git_commit: ERROR nothing to commit"
     assert acting.git_commit("0", "") == "git_commit: ERROR empty message"
-    assert acting.git_commit("99", "m") == "git_commit: ERROR unknown repository: 99"
+    assert acting.git_commit("99", "m").startswith("git_commit: ERROR ")
 
 
 def test_a_test_run_tells_passes_from_failures_and_counts(acting):

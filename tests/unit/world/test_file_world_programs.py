@@ -109,7 +109,10 @@ def test_a_commit_runs_no_program_that_a_configuration_names(
     else:
         home = tmp_path / "home"
         home.mkdir()
-        (home / ".gitconfig").write_text(f"[core]\nfsmonitor = {program}\nhooksPath = {tmp_path}\n")
+        (home / "attributes").write_text("* filter=evil\n")
+        (home / ".gitconfig").write_text(
+            f'[core]\nattributesFile = {home}/attributes\n[filter "evil"]\nclean = {program}\n'
+        )
         monkeypatch.setenv("HOME", str(home))
     assert FileWorld(repository).git_commit("0", "m") == "git_commit: m"
     assert not proof.exists()

@@ -65,7 +65,7 @@ def render_report(
         left_out=max(0, len(steps) - view.ROW_LIMIT),
         counts=_counts(record),
         changes=None if changes is None else list(islice(changes, view.ROW_LIMIT)),
-        needs=view.pairs_of(record.result.facts.get("needs", {})) if record.result else (),
+        needs=_needs(record),
         policy=view.pairs_of(record.policy()),
         limits=_limits(record),
         proof=_proof(record),
@@ -102,6 +102,13 @@ def _counts(record: RunRecord) -> list[tuple[str, int]]:
     steps = record.result.steps
     named = {"ok": steps.ok, "failed": steps.failed, "refused": steps.refused, "skipped": steps.skipped}
     return [(name, count) for name, count in named.items() if count or name == "ok"]
+
+
+def _needs(record: RunRecord) -> tuple[Pair, ...]:
+    needs = dict(record.result.facts.get("needs", {})) if record.result else {}
+    opcodes = needs.pop("opcodes", {})
+    steps = [f"{count} {name}" for name, count in opcodes.items()] if isinstance(opcodes, dict) else []
+    return view.pairs_of({"steps": steps, **needs})
 
 
 def _limits(record: RunRecord) -> list[Pair]:

@@ -33,6 +33,10 @@ ROW_LIMIT: Final = 2_000
 _LOUD: Final = frozenset({Status.FAILED, Status.REFUSED})
 _OUTPUT: Final = ("output", "stdout", "stderr", "tail", "text")
 _TEXT_LIMIT: Final = 400
+_CASES: Final = "outcomes"  # of a test run: pairs of a test's name and how it ended
+_COUNTS: Final = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed", "executed", "expected")
+_NOT_SHOWN: Final = frozenset({*_COUNTS, "exit"})  # the counts have their own place, the text says the exit
+_GOOD: Final = frozenset({"passed", "skipped", "xfailed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,11 @@ class Step:
     status: str
     text: str
     facts: tuple[Pair, ...]
-    output: tuple[str, ...]
-    took: str
     start: float
     width: float
+    cases: tuple[Pair, ...] = ()
+    output: tuple[str, ...] = ()
+    took: str = ""
 
     @property
     def loud(self) -> bool:
@@ -83,12 +88,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class TestRun:
-    """One TEST_RUN and what was reported about it."""
+    """One TEST_RUN and what was reported about it: counts that are not zero, its tests, failed ones first."""
 
     __test__ = False  # the name is the operation's, not a test's
 
     step: Step
     counts: tuple[Pair, ...]
+    cases: tuple[Pair, ...]
     facts: tuple[Pair, ...]
 
 
@@ -111,12 +117,14 @@ def steps_of(record: RunRecord) -> list[Step]:
 
 def test_runs_of(steps: Iterable[Step]) -> list[TestRun]:
     """The test runs among the steps, with counts apart from other facts."""
-    found = []
-    for step in steps:
-        if step.opcode == "TEST_RUN":
-            counts = tuple(pair for pair in step.facts if pair.value.isdecimal())
-            found.append(TestRun(step, counts, tuple(pair for pair in step.facts if pair not in counts)))
-    return found
+    return [_test_run(step) for step in steps if step.opcode == "TEST_RUN"]
+
+
+def _test_run(step: Step) -> TestRun:
+    values = {pair.name: pair.value for pair in step.facts}
+    counts = tuple(Pair(name, values[name]) for name in _COUNTS if values.get(name, "0") != "0")
+    facts = tuple(pair for pair in step.facts if pair.name not in _NOT_SHOWN)
+    return TestRun(step, counts, tuple(sorted(step.cases, key=lambda case: case.value in _GOOD)), facts)
 
 
 def pairs_of(value: Mapping[str, Any]) -> tuple[Pair, ...]:
@@ -157,19 +165,34 @@ def _indexed_events(
 def _step(
     index: int, event: Mapping[str, Any] | None, line: CallLine | None, *, start: float, width: float
 ) -> Step:
-    place = (start, width)
+    text = "" if event is None else _cut(str(event.get("result", "")))
     if line is None:
         marker = event or {}
-        operands = " ".join(str(value) for value in marker.get("operands", {}).values())
-        text = (marker.get(fields.STATUS, Status.OK), str(marker.get("result", "")))
-        facts = pairs_of(marker.get(fields.DETAILS, {}))
-        return Step(index, str(marker.get("opcode_name", "")), _cut(operands), *text, facts, (), "", *place)
-    meta = line.meta.get(fields.DETAILS, {})
-    text = (line.status.value, line.outcome if event is None else _cut(str(event.get("result", ""))))
-    facts = pairs_of(line.fact[fields.DETAILS])
-    took = duration_text(_took_ns(line))
-    opcode = str(line.fact[fields.OPCODE])
-    return Step(index, opcode, _cut(subject_of(line)), *text, facts, tuple(_output(meta)), took, *place)
+        return Step(
+            index=index,
+            opcode=str(marker.get("opcode_name", "")),
+            subject=_cut(" ".join(str(value) for value in marker.get("operands", {}).values())),
+            status=str(marker.get(fields.STATUS, Status.OK)),
+            text=text,
+            facts=pairs_of(marker.get(fields.DETAILS, {})),
+            start=start,
+            width=width,
+        )
+    details = dict(line.fact[fields.DETAILS])
+    cases = tuple(_cases(details.pop(_CASES, ())))
+    return Step(
+        index=index,
+        opcode=str(line.fact[fields.OPCODE]),
+        subject=_cut(subject_of(line)),
+        status=line.status.value,
+        text=text or line.outcome,
+        facts=pairs_of(details),
+        cases=cases,
+        output=tuple(_output(line.meta.get(fields.DETAILS, {}))),
+        took=duration_text(_took_ns(line)),
+        start=start,
+        width=width,
+    )
 
 
 def _took_ns(line: CallLine) -> int:
@@ -179,6 +202,12 @@ def _took_ns(line: CallLine) -> int:
         if isinstance(value, int) and value > 0:
             return value
     return 0
+
+
+def _cases(value: Any) -> Iterator[Pair]:
+    for case in value if isinstance(value, list) else ():
+        if isinstance(case, list) and len(case) == 2:
+            yield Pair(_cut(_words(case[0])), _cut(_words(case[1])))
 
 
 def _output(meta: Any) -> Iterator[str]:

@@ -231,7 +231,12 @@ class TrailExecutor:
                 hint="start a new replay, or restart this one with execute(resume_from=0)",
             ) from self._feed.fault
         step = self._steps[self._index]
-        event = self._event(step, self._outcome(step))
+        try:
+            event = self._event(step, self._outcome(step))
+        except BaseException as error:
+            # The outcome may be taken already: going on would give the next one to this step.
+            self._feed.fault = self._feed.fault or error
+            raise
         self._events.append(event)
         self._index += 1
         self._finished = self._index == len(self._steps) or (self.fail_fast and event.failed)
@@ -259,7 +264,6 @@ class TrailExecutor:
         try:
             digest = outcome_digest(outcome.status, outcome.text, outcome.details)
         except ValueError as error:
-            self._feed.fault = error
             raise SandboxError(f"the world's outcome of step {step.index} is no JSON: {error}") from error
         return TrailEvent(
             step_index=step.index,

@@ -88,6 +88,22 @@ def test_an_interrupt_of_the_keyboard_passes_through_and_leaves_a_result():
     assert executor.result().state is RunState.BROKEN
 
 
+def test_an_interrupt_after_the_effect_never_gives_an_outcome_to_the_wrong_step():
+    def interrupted():
+        if len(world.calls) == 1:
+            raise KeyboardInterrupt
+        return 0.0
+
+    world = MockWorld()
+    executor = TrailExecutor(world, TWO_ACTIONS, clock=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        executor.execute()
+    with pytest.raises(SandboxError, match="broke at step 1"):
+        executor.execute()
+    assert [event.step_index for event in executor.get_events()] == [0]
+    world.assert_call_count(1)
+
+
 def test_a_broken_replay_can_be_restarted_explicitly():
     world = Raising(SandboxError("gone"))
     executor = TrailExecutor(world, TWO_ACTIONS)

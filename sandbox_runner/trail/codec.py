@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from sandbox_runner.errors import TrailDecodeError, TrailError
 from sandbox_runner.trail.codec_v1 import HEADER, Layout, scan, wire_hex
-from sandbox_runner.trail.codec_v2 import MAGIC, SHAPES, LayoutV2, encode_v2, read_step_v2, scan_v2
+from sandbox_runner.trail.codec_v2 import MAGIC, SHAPES, LayoutV2, read_step_v2, scan_v2
+from sandbox_runner.trail.encode_v2 import encode_v2
 from sandbox_runner.trail.hashes import NO_ID, str_hash_to_u16_pair, str_to_hash, u16_pair_to_hex
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes, slots_of

@@ -43,18 +43,29 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sandbox_runner.errors import TrailDecodeError, TrailError
-from sandbox_runner.trail.hashes import utf8
+from sandbox_runner.errors import TrailDecodeError
 from sandbox_runner.trail.limits import TrailLimits
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
 from sandbox_runner.trail.resolved import Argument, ResolvedStep
 from sandbox_runner.trail.shapes import FRAME, Shape, shape_of
 
-__all__ = ["MAGIC", "MAX_TIME", "NONE", "LayoutV2", "encode_v2", "read_step_v2", "scan_v2"]
+__all__ = [
+    "BEGIN",
+    "BY_NAME",
+    "HEAD",
+    "MAGIC",
+    "MAX_TIME",
+    "NONE",
+    "SHAPES",
+    "STRING",
+    "LayoutV2",
+    "read_step_v2",
+    "scan_v2",
+]
 
 MAGIC = b"\x89FLUX2\r\n"
 NONE = 0xFFFF_FFFF
@@ -62,14 +73,14 @@ NONE = 0xFFFF_FFFF
 MAX_TIME = 2**53 - 1
 """Seconds; the largest whole number that every JSON reader keeps exact."""
 
-_HEAD = struct.Struct("<8sII")
-_STRING = struct.Struct("<32sI")
-_BEGIN = struct.Struct("<BBII4sQ")
-_BY_NAME = 0x80
+HEAD = struct.Struct("<8sII")
+STRING = struct.Struct("<32sI")
+BEGIN = struct.Struct("<BBII4sQ")
+BY_NAME = 0x80
 """Taken off an opcode whose operands have the alternative form."""
 
 SHAPES: Mapping[int, Shape] = {
-    opcode - form * _BY_NAME: shape_of(opcode, operands, 1, "I")
+    opcode - form * BY_NAME: shape_of(opcode, operands, 1, "I")
     for opcode, operation in OPERATIONS.items()
     if opcode not in FRAME
     for form, operands in enumerate(operation.forms)
@@ -79,7 +90,7 @@ SHAPES: Mapping[int, Shape] = {
 _SIZES = [0] * 256
 for _first, _shape in SHAPES.items():
     _SIZES[_first] = _shape.size
-_SIZES[TrailOpcodes.TRAIL_BEGIN] = _BEGIN.size
+_SIZES[TrailOpcodes.TRAIL_BEGIN] = BEGIN.size
 _SIZES[TrailOpcodes.TRAIL_END] = 2
 
 
@@ -99,7 +110,7 @@ class LayoutV2:
 
     def digest(self, index: int) -> bytes:
         """SHA-256 of one string."""
-        return self.data[self.starts[index] - _STRING.size : self.starts[index] - 4]
+        return self.data[self.starts[index] - STRING.size : self.starts[index] - 4]
 
     def opcodes(self) -> bytes:
         """The operation of each step, whichever its form."""
@@ -119,9 +130,9 @@ def scan_v2(data: bytes, limits: TrailLimits) -> LayoutV2:
         raise _malformed(
             f"the trail has {len(data)} bytes, more than the limit trail_bytes of {limits.trail_bytes}", 0
         )
-    if len(data) < _HEAD.size:
+    if len(data) < HEAD.size:
         raise _cut_off("the head", data)
-    magic, strings, steps = _HEAD.unpack_from(data)
+    magic, strings, steps = HEAD.unpack_from(data)
     if magic != MAGIC:
         raise _malformed("the trail does not begin with the version 2 magic", 0)
     if strings > limits.strings:
@@ -150,13 +161,13 @@ def _cut_off(what: str, data: bytes) -> TrailDecodeError:
 
 
 def _scan_strings(data: bytes, count: int, limits: TrailLimits, starts: array[int]) -> int:
-    position, end = _HEAD.size, len(data)
+    position, end = HEAD.size, len(data)
     previous = b""
     for index in range(count):
-        start = position + _STRING.size
+        start = position + STRING.size
         if start > end:
             raise _cut_off(f"string {index} of {count}", data)
-        digest, length = _STRING.unpack_from(data, position)
+        digest, length = STRING.unpack_from(data, position)
         if length > limits.string_bytes:
             raise _malformed(
                 f"string {index} has {length} bytes, over the limit string_bytes of {limits.string_bytes}",
@@ -209,7 +220,7 @@ def _check_begins(layout: LayoutV2, strings: int) -> None:
     for index, offset in enumerate(layout.offsets):
         if data[offset] != TrailOpcodes.TRAIL_BEGIN:
             continue
-        _, _, agent, trail_id, id_hash, time = _BEGIN.unpack_from(data, offset)
+        _, _, agent, trail_id, id_hash, time = BEGIN.unpack_from(data, offset)
         for at, reference in ((2, agent), (6, trail_id)):
             if reference != NONE and reference >= strings:
                 raise _malformed(
@@ -245,7 +256,7 @@ def read_step_v2(layout: LayoutV2, index: int) -> ResolvedStep:
 
 
 def _read_begin(layout: LayoutV2, offset: int) -> dict[str, Argument]:
-    _, agent_id, agent, trail_id, id_hash, time = _BEGIN.unpack_from(layout.data, offset)
+    _, agent_id, agent, trail_id, id_hash, time = BEGIN.unpack_from(layout.data, offset)
     begin: dict[str, Argument] = {
         "agent_id": agent_id,
         "trail_id": "" if trail_id == NONE else layout.text(trail_id),
@@ -255,74 +266,3 @@ def _read_begin(layout: LayoutV2, offset: int) -> dict[str, Argument]:
     if agent != NONE:
         begin["agent"] = layout.text(agent)
     return begin
-
-
-def encode_v2(steps: Sequence[ResolvedStep], strings: Iterable[str], limits: TrailLimits) -> bytes:
-    """The bytes of resolved steps and all their strings.
-
-    Raises:
-        TrailError: too many steps or strings, a string that is too long, or a time out of range.
-    """
-    table = sorted(
-        (sha256(raw).digest(), raw, text) for text, raw in ((text, utf8(text)) for text in strings)
-    )
-    if len(steps) > limits.steps or len(table) > limits.strings:
-        raise TrailError(
-            f"{len(steps)} steps with {len(table)} strings exceed the limits of {limits.steps} steps and "
-            f"{limits.strings} strings"
-        )
-    out = bytearray(_HEAD.pack(MAGIC, len(table), len(steps)))
-    indexes: dict[str, int] = {}
-    for index, (digest, raw, text) in enumerate(table):
-        if len(raw) > limits.string_bytes:
-            raise TrailError(
-                f"a string of {len(raw)} bytes is over the limit string_bytes of {limits.string_bytes}"
-            )
-        indexes[text] = index
-        out += _STRING.pack(digest, len(raw))
-        out += raw
-    for step in steps:
-        _write_step(out, step, indexes)
-    return bytes(out)
-
-
-def _write_step(out: bytearray, step: ResolvedStep, indexes: Mapping[str, int]) -> None:
-    opcode, arguments = step.opcode, step.arguments
-    if opcode is TrailOpcodes.TRAIL_BEGIN:
-        out += _write_begin(arguments, indexes)
-    elif opcode is TrailOpcodes.TRAIL_END:
-        out += bytes((opcode, int(arguments["status"])))
-    else:
-        start = len(out)
-        out.append(opcode)
-        for operand in OPERATIONS[opcode].operands:
-            value = arguments[operand.name]
-            if isinstance(value, str):
-                out += indexes[value].to_bytes(4, "little")
-                if not operand.is_text:
-                    out[start] = opcode - _BY_NAME
-            else:
-                out += value.to_bytes(2, "little", signed=operand.signed)
-
-
-def _write_begin(arguments: Mapping[str, Argument], indexes: Mapping[str, int]) -> bytes:
-    id_hash = str(arguments["trail_id_hash"])
-    time = int(arguments["timestamp"])
-    if not 0 <= time <= MAX_TIME:
-        raise TrailError(
-            f"the timestamp {time} is outside 0..{MAX_TIME}, the seconds that version 2 can hold"
-        )
-    return _BEGIN.pack(
-        TrailOpcodes.TRAIL_BEGIN,
-        arguments["agent_id"],
-        indexes.get(str(arguments["agent"]), NONE) if "agent" in arguments else NONE,
-        indexes.get(str(arguments["trail_id"]), NONE) if _names_id(arguments) else NONE,
-        bytes.fromhex(id_hash),
-        time,
-    )
-
-
-def _names_id(arguments: Mapping[str, Argument]) -> bool:
-    """Whether the id hash is that of the trail id's text; an empty text may also stand for an unknown one."""
-    digest = sha256(utf8(str(arguments["trail_id"]))).hexdigest()
-    return digest[:8] == arguments["trail_id_hash"]

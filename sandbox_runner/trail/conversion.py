@@ -8,7 +8,9 @@ from typing import Literal
 
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail import codec_v1
-from sandbox_runner.trail.codec_v2 import MAGIC, encode_v2
+from sandbox_runner.trail.codec_v2 import MAGIC
+from sandbox_runner.trail.encode_v1 import encode_v1
+from sandbox_runner.trail.encode_v2 import encode_v2
 from sandbox_runner.trail.hashes import NO_ID, str_to_hash, utf8
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
 from sandbox_runner.trail.operations import TrailOpcodes
@@ -76,7 +78,7 @@ def encode(
         return encode_v2(steps, strings, limits)
     if obstacle:
         raise TrailError(f"version 1 cannot hold the trail: {obstacle.message}; use version 2")
-    return codec_v1.encode_v1(steps, strings)
+    return encode_v1(steps, strings)
 
 
 def convert(trail: Trail, format: Format) -> bytes:  # noqa: A002  # the word of the command line

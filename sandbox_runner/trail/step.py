@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox_runner.errors import TrailError
-from sandbox_runner.trail.codec_v1 import MAX_COUNT, MAX_SLOTS, write_begin, write_end, write_table
+from sandbox_runner.trail.codec_v1 import MAX_COUNT, MAX_SLOTS
+from sandbox_runner.trail.encode_v1 import write_begin, write_end, write_table
 from sandbox_runner.trail.hashes import NO_ID, agent_byte, str_to_hash, utf8
 from sandbox_runner.trail.operations import TrailOpcodes
 

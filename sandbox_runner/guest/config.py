@@ -177,7 +177,7 @@ class Limits(Section):
     open_files: int
     processes: int
     RULES: ClassVar[Rules] = {
-        "output_bytes": (check_count(1, 16 << 20), 65_536),
+        "output_bytes": (check_count(1, 1 << 30), 65_536),
         "file_bytes": (check_count(1, 32 << 20), 16 << 20),
         "call_s": (_seconds, 300),
         "open_files": (check_count(16, 1 << 20), 1024),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "answer_call"]
 
+_NAME_LIMIT = 8192
+_CONTENTS = ("content", "message", "new", "old")
 _TEXT = (str,)
 _INTEGER = (int,)
 _NUMBER = (int, float)
@@ -57,6 +59,7 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
     guest.ledger.step = step
     started = monotonic_ns()
     try:
+        _bound_names(arguments)
         guest.ledger.admit(method, arguments)
         outcome: Outcome = _handler(guest, method)(guest, **arguments)
     except StepError as error:
@@ -69,6 +72,13 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
         "details": outcome.details,
         "ns": monotonic_ns() - started,
     }
+
+
+def _bound_names(arguments: dict[str, Any]) -> None:
+    """Names and paths come back in texts and records, so they are bounded; contents are elsewhere."""
+    for name, value in arguments.items():
+        if type(value) is str and name not in _CONTENTS and len(value) > _NAME_LIMIT:
+            raise StepError(f"{name} of {len(value)} characters is over the limit of {_NAME_LIMIT}")
 
 
 def _handler(guest: Guest, method: str) -> Callable[..., Outcome]:

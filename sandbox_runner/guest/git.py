@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox_runner.guest.outcome import Outcome, StepError
+from sandbox_runner.guest.outcome import Outcome, StepError, listing
 from sandbox_runner.guest.repository import Repository
 
 TYPE_CHECKING = False
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["git_commit"]
 
+_MESSAGE_LIMIT = 1 << 15
 _NOTHING = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }  # the empty tree, which git knows without having it
-_LISTED = 200
 
 
 def git_commit(guest: Guest, repo: str, message: str) -> Outcome:
@@ -32,6 +32,8 @@ def git_commit(guest: Guest, repo: str, message: str) -> Outcome:
         raise StepError("empty message")
     if b"\0" in text:
         raise StepError("message holds a NUL byte")
+    if len(text) > _MESSAGE_LIMIT:
+        raise StepError(f"message of {len(text)} bytes is over the limit of {_MESSAGE_LIMIT}")
     with Repository(guest, repo, create=guest.config.git.init) as repository:
         branch, before = repository.head()
         _must(repository.git(["add", "--all"]))
@@ -47,7 +49,7 @@ def git_commit(guest: Guest, repo: str, message: str) -> Outcome:
         commit = repository.head()[1]
     details = {
         "branch": branch,
-        "changed": changed[:_LISTED],
+        "changed": listing(changed),
         "changed_count": len(changed),
         "commit": commit,
         "initialised": repository.created,
@@ -64,11 +66,11 @@ def _must(result: tuple[object, bytes, str]) -> bytes:
     return output
 
 
-def _changed(repository: Repository, before: str | None) -> list[list[str]]:
-    """What is staged, as pairs of git's status letter and the path."""
-    base = before or _NOTHING[40]
+def _changed(repository: Repository, before: str | None) -> list[bytes]:
+    """What is staged: git's status letter, a blank, and the path."""
+    base = before or _NOTHING[repository.name_length]
     output = _must(
         repository.git(["diff-index", "--cached", "--name-status", "--no-renames", "-z", base, "--"])
     )
-    fields = [field.decode("utf-8", "backslashreplace") for field in output.split(b"\0")[:-1]]
-    return [[fields[at], fields[at + 1]] for at in range(0, len(fields) - 1, 2)]
+    fields = output.split(b"\0")[:-1]
+    return [fields[at] + b" " + fields[at + 1] for at in range(0, len(fields) - 1, 2)]

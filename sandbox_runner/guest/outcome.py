@@ -7,9 +7,10 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["FAILED", "OK", "REFUSED", "SKIPPED", "Outcome", "StepError", "refusal", "step_error"]
+__all__ = ["FAILED", "OK", "REFUSED", "SKIPPED", "Outcome", "StepError", "listing", "refusal", "step_error"]
 
 OK = "ok"
 FAILED = "failed"
@@ -30,6 +31,23 @@ class Outcome:
         self.status = status
         self.text = text
         self.details = {} if details is None else details
+
+
+_LISTED = 200
+_LISTED_CHARACTERS = 1 << 16
+
+
+def listing(names: Iterable[bytes | str]) -> list[str]:
+    """The first of some names, as many as an answer has room for; bytes that are no UTF-8 escaped."""
+    shown: list[str] = []
+    room = _LISTED_CHARACTERS
+    for name in names:
+        text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+        room -= len(text)
+        if room < 0 or len(shown) == _LISTED:
+            break
+        shown.append(text)
+    return shown
 
 
 class StepError(Exception):

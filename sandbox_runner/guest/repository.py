@@ -85,7 +85,7 @@ class Repository:
         StepError: unknown, missing, or of a kind that is not supported.
     """
 
-    __slots__ = ("_git", "_guest", "_tree", "_written", "created", "name")
+    __slots__ = ("_git", "_guest", "_tree", "_written", "created", "name", "name_length")
 
     def __init__(self, guest: Guest, name: str, *, create: bool) -> None:
         path = guest.config.repositories.get(name)
@@ -95,6 +95,7 @@ class Repository:
         self.name = name
         self.created = False
         self._written = False
+        self.name_length = 40
         with guest.identity:
             self._tree = open_directory(guest.root, normal(path), path)
             try:
@@ -227,9 +228,10 @@ class Repository:
         """Our configuration in, its own out of git's sight; a rename needs no space and follows no link."""
         if _exists(self._git, _KEPT):
             raise OSError(errno.EEXIST, "a kept configuration is in the way")
-        own = self._read((_CONFIG,), _CONFIG_LIMIT) or b""
+        carried = _carried(self._read((_CONFIG,), _CONFIG_LIMIT) or b"")
+        self.name_length = 64 if b"sha256" in carried else 40
         _discard(self._git, _NEW)
-        _write(self._git, _NEW, _OURS + _carried(own))
+        _write(self._git, _NEW, _OURS + carried)
         if _exists(self._git, _CONFIG):
             os.rename(_CONFIG, _KEPT, src_dir_fd=self._git, dst_dir_fd=self._git)
         os.rename(_NEW, _CONFIG, src_dir_fd=self._git, dst_dir_fd=self._git)

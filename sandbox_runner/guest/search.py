@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox_runner.guest.outcome import Outcome, StepError
+from sandbox_runner.guest.outcome import Outcome, StepError, listing
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.sinks import HeadTail, Whole
 from sandbox_runner.guest.tools import require_tool
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["search_code"]
 
 _OUTPUT_LIMIT = 4 << 20
-_LISTED = 200
 _BAD_PATTERN = 2
 
 # Ignore files of the workspace count, as people are used to; those of a home or of a parent directory do
@@ -57,10 +56,11 @@ def search_code(guest: Guest, pattern: str) -> Outcome:
     files = sorted(
         name[2:] if name.startswith(b"./") else name for name in bytes(output.data).split(b"\0")[:-1]
     )
+    shown = listing(files)
     details = {
-        "files": [name.decode("utf-8", "backslashreplace") for name in files[:_LISTED]],
+        "files": shown,
         "matches": len(files),
-        "truncated": len(files) > _LISTED,
+        "truncated": len(files) > len(shown),
         "unreadable": ended.code == _BAD_PATTERN,
     }
     return Outcome(f"search_code: '{pattern}' \u2192 {len(files)} matches", details)

@@ -8,10 +8,13 @@ __all__ = ["HeadTail", "Whole"]
 class HeadTail:
     """The beginning and the end of an output of any length; what was between them is counted and dropped."""
 
+    LIMIT = 128 << 10
+    """The most that is kept, whatever is asked for: six times that, as JSON escapes, still fits a header."""
+
     __slots__ = ("_half", "_head", "_tail", "total")
 
     def __init__(self, limit: int) -> None:
-        self._half = max(1, limit // 2)
+        self._half = max(1, min(limit, self.LIMIT) // 2)
         self._head = bytearray()
         self._tail = bytearray()
         self.total = 0

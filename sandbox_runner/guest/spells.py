@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sandbox_runner.guest.outcome import SKIPPED, Outcome, StepError
+from sandbox_runner.guest.outcome import SKIPPED, Outcome, StepError, listing
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.scratch import clear_scratch
 from sandbox_runner.guest.sinks import HeadTail
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from sandbox_runner.guest.rules import Spell
 
 __all__ = ["spell_cast"]
-
-_LISTED = 200
 
 
 def spell_cast(guest: Guest, spell: str) -> Outcome:
@@ -76,8 +74,7 @@ def _entries(guest: Guest) -> dict[str, Any]:
     """What stands at the top of the workspace, in byte order."""
     with guest.identity:
         names = sorted(os.fsencode(name) for name in os.listdir(guest.root))
-    shown = [name.decode("utf-8", "backslashreplace") for name in names[:_LISTED]]
-    return {"entries": shown, "entries_count": len(names)}
+    return {"entries": listing(names), "entries_count": len(names)}
 
 
 def _standing(guest: Guest) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 from time import monotonic
 
 from sandbox_runner.guest.digest import sha256_hex
-from sandbox_runner.guest.outcome import Outcome, StepError, step_error
+from sandbox_runner.guest.outcome import Outcome, StepError, listing, step_error
 from sandbox_runner.guest.paths import close_parent, normal, open_parent
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.scratch import clear_scratch
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["TestReport", "read_report", "test_run"]
 
 _REPORT_LIMIT = 8 << 20
-_LISTED = 500
 _RAN = {"passed": "passed", "failed": "failed", "xfailed": "xfailed", "xpassed": "xpassed"}
 _OUTCOMES = frozenset((*_RAN, "skipped"))
 _PHASES = frozenset(("setup", "call", "teardown"))
@@ -154,6 +153,7 @@ def _must_exist(guest: Guest, test_path: str) -> None:
 
 
 def _details(guest: Guest, report: TestReport, ended: Ended, expected: int) -> dict[str, Any]:
+    shown = listing(f"{outcome} {name}" for name, outcome in report.cases)
     return {
         **report.counts,
         "complete": report.end is not None,
@@ -161,8 +161,8 @@ def _details(guest: Guest, report: TestReport, ended: Ended, expected: int) -> d
         "exhausted": ended.exhausted,
         "exit": ended.code,
         "expected": expected,
-        "outcomes": report.cases[:_LISTED],
-        "outcomes_truncated": len(report.cases) > _LISTED,
+        "outcomes": shown,
+        "outcomes_truncated": len(report.cases) > len(shown),
         "report_sha256": sha256_hex(json.dumps([report.cases, report.end], separators=(",", ":")).encode()),
         "self_reported": True,
         "signal": ended.signal,

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from sandbox_runner.policy.budget import Meter
-from sandbox_runner.policy.manifest import Manifest, Step
+from sandbox_runner.policy.manifest import Manifest, ManifestBuilder, Step
 from sandbox_runner.policy.narrowing import NO_RUNTIME
 from sandbox_runner.policy.policy import Policy
 from sandbox_runner.policy.unsafe import warn_if_unsafe
@@ -82,8 +82,9 @@ class AdmissibleTrail(Protocol):
 def admit(trail: AdmissibleTrail, policy: Policy) -> Admission:
     """Judge every step by the static rules and by the budgets that are known beforehand."""
     warn_if_unsafe(policy, "admission")
-    violations = (*_of_the_run(policy), *what_if(policy, trail.steps))
-    return Admission(trail.sha256, policy.name, policy.sha256, Manifest.of(trail.steps), violations)
+    needs = ManifestBuilder()
+    violations = (*_of_the_run(policy), *what_if(policy, needs.watching(trail.steps)))
+    return Admission(trail.sha256, policy.name, policy.sha256, needs.manifest(), violations)
 
 
 def what_if(policy: Policy, steps: Iterable[Step]) -> tuple[Violation, ...]:

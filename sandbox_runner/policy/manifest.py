@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from sandbox_runner.policy.budget import written_bytes
 from sandbox_runner.policy.paths import UnusablePathError, normal_form
 from sandbox_runner.trail.operations import TrailOpcodes
 
-__all__ = ["Manifest", "Step"]
+__all__ = ["Manifest", "ManifestBuilder", "Step"]
 
 _T = TrailOpcodes
 
@@ -43,6 +43,9 @@ class Step(Protocol):
     @property
     def arguments(self) -> Mapping[str, Any]:
         """By the names of the operation table."""
+
+
+AnyStep = TypeVar("AnyStep", bound=Step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +83,9 @@ class Manifest:
     @classmethod
     def of(cls, steps: Iterable[Step]) -> Manifest:
         """The manifest of these steps."""
-        opcodes: Counter[TrailOpcodes] = Counter()
-        lists: dict[str, set[Any]] = {name: set() for pairs in _LISTED.values() for name, _ in pairs}
-        write_bytes = 0
-        for step in steps:
-            opcode, arguments = step.opcode, step.arguments
-            opcodes[opcode] += 1
-            for name, operand in _LISTED.get(opcode, ()):
-                lists[name].add(arguments[operand])
-            write_bytes += written_bytes(opcode, arguments)
-        return cls(
-            opcodes={opcode.name: count for opcode, count in sorted(opcodes.items())},
-            write_bytes=write_bytes,
-            **{name: _listed(name, found) for name, found in lists.items()},
-        )
+        builder = ManifestBuilder()
+        deque(builder.watching(steps), maxlen=0)
+        return builder.manifest()
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON has it."""
@@ -106,6 +98,33 @@ class Manifest:
             for name in self.__slots__
             for value in (getattr(self, name),)
         }
+
+
+class ManifestBuilder:
+    """Collects a manifest from steps that somebody else goes through: a trail reads its steps anew each time."""
+
+    def __init__(self) -> None:
+        self._opcodes: Counter[TrailOpcodes] = Counter()
+        self._lists: dict[str, set[Any]] = {name: set() for pairs in _LISTED.values() for name, _ in pairs}
+        self._write_bytes = 0
+
+    def watching(self, steps: Iterable[AnyStep]) -> Iterator[AnyStep]:
+        """The same steps, each taken into account on its way."""
+        for step in steps:
+            opcode, arguments = step.opcode, step.arguments
+            self._opcodes[opcode] += 1
+            for name, operand in _LISTED.get(opcode, ()):
+                self._lists[name].add(arguments[operand])
+            self._write_bytes += written_bytes(opcode, arguments)
+            yield step
+
+    def manifest(self) -> Manifest:
+        """What the steps so far need."""
+        return Manifest(
+            opcodes={opcode.name: count for opcode, count in sorted(self._opcodes.items())},
+            write_bytes=self._write_bytes,
+            **{name: _listed(name, found) for name, found in self._lists.items()},
+        )
 
 
 def _listed(name: str, found: set[Any]) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def call_line(screen: Screen, line: CallLine) -> str:
     """One call as a line of columns: step, status, operation, subject, time, outcome."""
     fact = line.fact
     status = screen.paint(f"{line.status.value:<8}", line.status.value)
-    took = duration(line.meta.get("duration_ns", 0) / 1e9)
+    took = duration((line.meta.get("guest_ns") or line.meta.get("duration_ns") or 0) / 1e9)
     subject = clip(printable(subject_of(line)), _SUBJECT)
     row = f"{line.step:>5}  {status}  {fact['opcode']:<12}  {subject:<{_SUBJECT}}  {took:>8}"
     return f"{row}  {clip(printable(line.outcome), _WIDTH)}".rstrip()

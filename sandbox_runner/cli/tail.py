@@ -33,9 +33,7 @@ def follow(record: RunRecord, *, pause_s: float = _PAUSE_S) -> Iterator[CallLine
     """
     rest, number, position = b"", 0, 0
     while True:
-        running = _runs(
-            record.path
-        )  # looked at before reading: what a run wrote at its very end is not missed
+        running = _runs(record.path)  # asked before reading, so that a run's last words are not missed
         while piece := _read(record.path / CALLS, position):
             position += len(piece)
             *whole, rest = (rest + piece).split(b"\n")

@@ -26,7 +26,7 @@ from sandbox_runner.record import (
 from sandbox_runner.runner import replay_record, snapshot_check
 from sandbox_runner.runner.home import Home
 
-__all__ = ["app"]
+__all__ = ["app", "snapshot_check_for"]
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -59,7 +59,7 @@ def verify(
     checks = verify_record(
         record.path,
         trusted=trusted_keys(home.keys, extra),
-        snapshot_check=_snapshot_check(record, home, chosen.tenant),
+        snapshot_check=snapshot_check_for(record, home, chosen.tenant),
         require_signature=not unsigned,
     )
     divergence: Divergence | None = None
@@ -77,7 +77,7 @@ def verify(
     return ExitCode.OK if all(check.ok for check in checks) else ExitCode.NOT_VERIFIED
 
 
-def _snapshot_check(record: RunRecord, home: Home, tenant: str) -> SnapshotCheck | None:
+def snapshot_check_for(record: RunRecord, home: Home, tenant: str) -> SnapshotCheck | None:
     """Whether the record's snapshots are whole, where they can be here at all.
 
     A record that somebody sent may come without its snapshots; one of our own may not.

@@ -101,7 +101,7 @@ class Manifest:
 
 
 class ManifestBuilder:
-    """Collects a manifest from steps that somebody else goes through: a trail reads its steps anew each time."""
+    """Collects a manifest while somebody else goes through the steps: a trail reads them anew each time."""
 
     def __init__(self) -> None:
         self._opcodes: Counter[TrailOpcodes] = Counter()

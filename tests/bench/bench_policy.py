@@ -103,7 +103,7 @@ def main() -> None:
     for line in (
         f"decisions a second                 {len(calls) / decided:12,.0f}   goal 200,000",
         f"guarded calls a second             {len(calls) / (through - bare):12,.0f}   goal 200,000",
-        f"admission of 100,000 steps         {admitting:12.2f} s goal 1 s, {reading:.2f} s of it reading them",
+        f"admission of 100,000 steps         {admitting:12.2f} s goal 1 s, {reading:.2f} s of it reading",
         f"guard's share of 1,000 file steps  {guard_share():12.1%}   goal 5 %",
     ):
         print(line)  # noqa: T201 - figures are what a benchmark is for

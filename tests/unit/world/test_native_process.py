@@ -50,11 +50,13 @@ def test_the_deadline_ends_a_program_that_does_not(code):
     assert time.monotonic() - started < 5
 
 
-def test_a_child_left_behind_is_ended_and_delays_nothing():
+@pytest.mark.parametrize("ending", ["", "while True: pass"], ids=["by itself", "by the deadline"])
+def test_a_child_is_ended_with_the_program_that_started_it_and_delays_nothing(ending):
     started = time.monotonic()
-    ended = run("import subprocess; print(subprocess.Popen(['sleep', '60']).pid)")
-    assert time.monotonic() - started < 10
-    assert ended.exit_code == 0
+    start_child = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True)\n"
+    ended = run(start_child + ending, deadline_s=5)
+    assert time.monotonic() - started < 20
+    assert ended.exit_code == (None if ending else 0)
     deadline = time.monotonic() + 5
     while _lives(int(ended.stdout)) and time.monotonic() < deadline:
         time.sleep(0.01)

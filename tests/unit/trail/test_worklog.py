@@ -105,13 +105,15 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_in_under_a_second_and_little_memory(name: str) -> None:
+    started = time.process_time()  # not the clock on the wall: the machine may be busy with other things
+    with pytest.raises(TrailCompileError):
+        read_worklog(BOMBS[name])
+    assert time.process_time() - started < 1
     tracemalloc.start()
-    started = time.monotonic()
     with pytest.raises(TrailCompileError):
         read_worklog(BOMBS[name])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - started < 1
     assert peak < 64 << 20
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from sandbox_runner.record import fields
+from sandbox_runner.record.encoding import canonical_fact
 from sandbox_runner.world.call import Call, Outcome
 from sandbox_runner.world.canonical import canonical_json
 
@@ -18,6 +19,7 @@ __all__ = [
     "argument_facts",
     "cut_details",
     "detail_facts",
+    "fact_bytes",
     "fact_of",
     "meta_details",
     "shorten",
@@ -35,6 +37,7 @@ META_TEXT_LIMIT: Final = 16 * 1024
 SAFE_INTEGER: Final = 2**53 - 1
 """The largest integer that canonical JSON can hold (RFC 7493)."""
 
+_FACT_LIMIT: Final = 256 * 1024
 _DEPTH: Final = 12
 _ITEMS: Final = 2_000
 
@@ -52,6 +55,15 @@ def fact_of(call: Call, outcome: Outcome, *, seq: int, prev: str) -> dict[str, A
         fields.STATUS: outcome.status.value,
         fields.STEP: call.step,
     }
+
+
+def fact_bytes(call: Call, outcome: Outcome, *, seq: int, prev: str) -> bytes:
+    """The canonical bytes of a call's fact: what is chained. Details that make it too long are cut."""
+    fact = fact_of(call, outcome, seq=seq, prev=prev)
+    data = canonical_fact(fact)
+    if len(data) > _FACT_LIMIT:
+        data = canonical_fact({**fact, fields.DETAILS: cut_details(fact[fields.DETAILS])})
+    return data
 
 
 def argument_facts(arguments: Mapping[str, str | float]) -> dict[str, Any]:

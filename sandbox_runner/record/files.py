@@ -32,12 +32,7 @@ def store_errors(path: Path, doing: str = "write") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        raise StoreError(
-            f"cannot {doing} {path}: {error.strerror or error}; "
-            + ("free some space there" if full else "check that the directory exists and is yours to write"),
-            hint="choose another place with -o or SANDBOX_RUNNER_HOME",
-        ) from error
+        raise _store_error(path, doing, error) from error
 
 
 def write_new(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -105,14 +100,13 @@ class AppendOnlyFile:
             raise StoreError(
                 f"cannot write {self._path}: an earlier write failed, so the log was closed there"
             )
-        with store_errors(self._path):
-            try:
-                _write_at_once(self._descriptor, line)
-            except OSError:
-                self._broken = True
-                with suppress(OSError):
-                    os.ftruncate(self._descriptor, self._size)
-                raise
+        try:  # not ``store_errors``: every call comes through here twice
+            _write_at_once(self._descriptor, line)
+        except OSError as error:
+            self._broken = True
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise _store_error(self._path, "write", error) from error
         self._size += len(line)
 
     def close(self) -> None:
@@ -164,6 +158,15 @@ def sha256_of(path: Path, limit: int) -> str:
         while piece := source.read(_CHUNK):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _store_error(path: Path, doing: str, error: OSError) -> StoreError:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return StoreError(
+        f"cannot {doing} {path}: {error.strerror or error}; "
+        + ("free some space there" if full else "check that the directory exists and is yours to write"),
+        hint="choose another place with -o or SANDBOX_RUNNER_HOME",
+    )
 
 
 def _write_at_once(descriptor: int, line: bytes) -> None:

@@ -19,7 +19,7 @@ from sandbox_runner.record.files import open_bounded
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world.call import Status
 
-__all__ = ["CallLine", "parse_line", "read_lines", "subject_of", "text_of"]
+__all__ = ["CallLine", "line_start", "parse_line", "read_lines", "subject_of", "text_of"]
 
 _STATUSES: Final = frozenset(status.value for status in Status)
 _LINE_KEYS: Final = frozenset({fields.DIGEST, fields.FACT, fields.META})
@@ -68,6 +68,11 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def line_start(digest: str, fact: bytes) -> bytes:
+    """How a line is stored, up to its meta part: ``fact`` is canonical, the line is ASCII."""
+    return b'{"digest":"%b","fact":%b,"meta":' % (digest.encode(), ascii_form(fact))
+
+
 def parse_line(raw: bytes, number: int) -> CallLine:
     """Read one line, newline excluded; ``number`` counts from 0 and is only for the message.
 
@@ -87,7 +92,7 @@ def parse_line(raw: bytes, number: int) -> CallLine:
         raise VerificationError(f"{where} has not the fields of a call")
     try:
         data = canonical_fact(fact)
-        written = b'{"digest":"%b","fact":%b,"meta":{' % (digest.encode(), ascii_form(data))
+        written = line_start(digest, data) + b"{"
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{where} holds a value that is never written: {error}") from error
     if not raw.startswith(written):

@@ -15,18 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from sandbox_runner.errors import SandboxError, StoreError
 from sandbox_runner.record import fields, layout
 from sandbox_runner.record.chain import ChainOrigin, link
-from sandbox_runner.record.encoding import ascii_form, canonical_fact, compact
-from sandbox_runner.record.facts import cut_details, fact_of, meta_details
+from sandbox_runner.record.encoding import ascii_form
+from sandbox_runner.record.facts import fact_bytes, meta_details
 from sandbox_runner.record.files import AppendOnlyFile
+from sandbox_runner.record.lines import line_start
 from sandbox_runner.record.logs import Event, Log, build_log
 from sandbox_runner.world.call import Call, Outcome, Status
 
 __all__ = ["Dispatch", "Recorder"]
 
-_FACT_LIMIT: Final = 256 * 1024
 _LOUD: Final = frozenset({Status.FAILED, Status.REFUSED})
 
 
@@ -128,7 +130,7 @@ class Recorder:
         sent = self._pending.get(self._length)
         if sent is None:
             raise SandboxError("the world gave an outcome for a call that was never made")
-        data = _fact_bytes(sent, outcome, self._head)
+        data = fact_bytes(sent.call, outcome, seq=sent.seq, prev=self._head)
         digest = link(data)
         duration_ns = self._tick_ns() - sent.tick_ns
         self._lines.info(
@@ -183,22 +185,10 @@ def _render_line(_logger: Any, _method: str, event: Event) -> bytes:
     del event[fields.EVENT]
     fact: bytes = event.pop(fields.FACT)
     digest: str = event.pop(fields.DIGEST)
-    line = b'{"digest":"%b","fact":%b,"meta":%b}\n' % (
-        digest.encode(),
-        ascii_form(fact),
-        compact(event),
-    )
+    line = line_start(digest, fact) + b"%b}\n" % ascii_form(orjson.dumps(event, option=orjson.OPT_SORT_KEYS))
     if len(line) > layout.LINE_LIMIT:
         raise StoreError(f"a log line of {len(line)} bytes exceeds the limit of {layout.LINE_LIMIT}")
     return line
-
-
-def _fact_bytes(sent: Dispatch, outcome: Outcome, prev: str) -> bytes:
-    fact = fact_of(sent.call, outcome, seq=sent.seq, prev=prev)
-    data = canonical_fact(fact)
-    if len(data) > _FACT_LIMIT:
-        data = canonical_fact({**fact, fields.DETAILS: cut_details(fact[fields.DETAILS])})
-    return data
 
 
 def _meta(outcome: Outcome) -> dict[str, Any]:

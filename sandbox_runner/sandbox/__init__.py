@@ -9,8 +9,11 @@ labels and removed later.
 """
 
 from sandbox_runner.sandbox.confinement import seccomp_sha256
+from sandbox_runner.sandbox.doctor import Check, Health, probe
 from sandbox_runner.sandbox.engine import Engine
 from sandbox_runner.sandbox.images import Image, build_image, default_tag, ensure_image, list_images
+from sandbox_runner.sandbox.isolation import Isolation, look_inside
+from sandbox_runner.sandbox.janitor import Leftover, clean, find_leftovers
 from sandbox_runner.sandbox.pool import SandboxPool
 from sandbox_runner.sandbox.receipt import CleanupReceipt
 from sandbox_runner.sandbox.runtimes import RuntimeChoice
@@ -19,19 +22,27 @@ from sandbox_runner.sandbox.spec import Deadlines, SandboxSpec, new_run_id
 from sandbox_runner.sandbox.world import ContainerWorld
 
 __all__ = [
+    "Check",
     "CleanupReceipt",
     "ContainerWorld",
     "Deadlines",
     "Engine",
+    "Health",
     "Image",
+    "Isolation",
+    "Leftover",
     "RuntimeChoice",
     "Sandbox",
     "SandboxPool",
     "SandboxSpec",
     "build_image",
+    "clean",
     "default_tag",
     "ensure_image",
+    "find_leftovers",
     "list_images",
+    "look_inside",
     "new_run_id",
+    "probe",
     "seccomp_sha256",
 ]

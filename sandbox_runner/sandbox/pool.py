@@ -79,9 +79,9 @@ class SandboxPool:
             try:
                 sandbox.set_up(run_id, guest)
             except SandboxError:
-                # It may have died while it waited; another one will do, within the same deadline.
                 self.retire(sandbox)
-                if time.monotonic() > end:
+                # One that died while it waited is made good by another; a refusal would only repeat itself.
+                if not sandbox.channel.ended or time.monotonic() > end:
                     raise
                 continue
             sandbox.started_s = time.monotonic() - began

@@ -7,6 +7,7 @@ volume.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +15,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from sandbox_runner.errors import ChannelError, GuestError, SandboxError, SandboxRunnerError
+from sandbox_runner.errors import ChannelError, DockerError, GuestError, SandboxError, SandboxRunnerError
 from sandbox_runner.guest.bundle import bundle
+from sandbox_runner.sandbox.bind import owner_of
 from sandbox_runner.sandbox.channel import Answer, Channel
 from sandbox_runner.sandbox.classify import Cause, Finding, classify
 from sandbox_runner.sandbox.confinement import WORKSPACE, random_uid
@@ -28,7 +30,9 @@ from sandbox_runner.sandbox.spec import SandboxSpec
 
 __all__ = ["Sandbox"]
 
+_log = logging.getLogger(__name__)
 _PUT_WINDOW = 4  # bodies of a tree on their way at once; each is about a mebibyte
+_SCAN_BYTES = 256 << 20  # a million entries with long names
 _SETTLE_S = 2.0  # how long Docker may take to notice that a guest is gone
 
 
@@ -128,7 +132,11 @@ class Sandbox:
         *,
         own_engine: bool = False,
     ) -> Self:
-        uid = random_uid(engine.info().get("SecurityOptions") or ())
+        if spec.bind is None:
+            uid = random_uid(engine.info().get("SecurityOptions") or ())
+        else:
+            uid = owner_of(spec.bind)
+            _log.warning("trails change %s in place: nothing is copied, limited or undone", spec.bind)
         container = launch(engine, spec, image=image.id, runtime=choice.name, uid=uid)
         sandbox = cls(
             engine, spec, image=image, runtime=choice, uid=uid, container=container, own_engine=own_engine
@@ -269,12 +277,15 @@ class Sandbox:
     def _parts(self, kind: str, header: Mapping[str, Any], body: bytes = b"") -> Iterator[bytes]:
         deadlines = self.spec.deadlines
         end = time.monotonic() + deadlines.transfer_total
+        left = _SCAN_BYTES if kind == "scan" else None  # contents are bounded by what the scan promised
         with self._explained():
             for answer in self.channel.stream(kind, header, body, allowance_s=deadlines.transfer):
                 if time.monotonic() > end:
                     raise ChannelError(
                         f"The guest did not end its {kind} within {deadlines.transfer_total:g} s."
                     )
+                if left is not None and (left := left - len(answer.body)) < 0:
+                    raise ChannelError(f"The guest's {kind} is longer than {_SCAN_BYTES >> 20} MiB.")
                 yield answer.body
 
     @contextmanager
@@ -296,7 +307,10 @@ class Sandbox:
             return error
         words = self.channel.last_words
         self.channel.close()
-        finding = self._finding()
+        try:
+            finding = self._finding()
+        except DockerError as unknown:
+            return DockerError(f"{error} {unknown}", hint=unknown.hint)
         if not finding.fault:
             return error
         told = f"; its last words: {words.splitlines()[-1][:300]}" if words else ""

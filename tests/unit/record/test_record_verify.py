@@ -23,7 +23,8 @@ from sandbox_runner.record import (
     verify_record,
 )
 from sandbox_runner.record.chain import link
-from sandbox_runner.record.encoding import ascii_form, canonical_fact, compact
+from sandbox_runner.record.encoding import canonical_fact, compact
+from sandbox_runner.record.lines import line_start
 from sandbox_runner.world import Call, Outcome, Status
 
 Writer = Callable[..., Path]
@@ -143,14 +144,25 @@ def test_a_forged_chain_does_not_agree_with_the_result(write_record: Writer, tmp
         line["fact"]["prev"] = prev or line["fact"]["prev"]
         data = canonical_fact(line["fact"])
         prev = link(data)
-        out.append(
-            b'{"digest":"%b","fact":%b,"meta":%b}\n'
-            % (prev.encode(), ascii_form(data), compact(line["meta"]))
-        )
+        out.append(line_start(prev, data) + compact(line["meta"]) + b"}\n")
     (record / "calls.jsonl").write_bytes(b"".join(out))
     found = wrong(verify_record(record, require_signature=False))
     assert "head" in found["chain"]
     assert "attestation" in found
+
+
+def test_a_changed_line_with_a_fresh_digest_leaves_the_next_one_hanging(
+    record: Path, key: SigningKey
+) -> None:
+    path = record / "calls.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    line = json.loads(lines[4])
+    line["fact"]["status"] = "ok"
+    data = canonical_fact(line["fact"])
+    lines[4] = line_start(link(data), data) + compact(line["meta"]) + b"}\n"
+    path.write_bytes(b"".join(lines))
+    found = wrong(verify_record(record, trusted=[key.public]))
+    assert found["chain"] == "calls.jsonl line 6 does not follow from what is before it"
 
 
 def test_a_result_that_flatters_is_noticed(write_record: Writer, tmp_path: Path) -> None:

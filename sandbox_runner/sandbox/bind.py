@@ -21,7 +21,7 @@ def owner_of(directory: Path) -> int:
     """
     if not directory.is_absolute() or directory.resolve() != directory or not directory.is_dir():
         raise WorkspaceError(
-            f"The workspace {directory} cannot be mounted: it must be a directory, by its absolute path, no links.",
+            f"The workspace {directory} cannot be mounted: name it by its absolute path, without links.",
             hint=f"is it {directory.resolve()}?",
         )
     uid = directory.stat().st_uid

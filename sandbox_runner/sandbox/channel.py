@@ -59,7 +59,8 @@ class Channel:
         self._attachment = attachment
         self._socket = attachment.connection
         self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
+        self._watched = select.POLLIN
+        self._poll.register(self._socket, self._watched)
         self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self._demultiplexer = Demultiplexer()
         self._decoder = FrameDecoder()
@@ -84,7 +85,7 @@ class Channel:
     @property
     def quiet(self) -> bool:
         """Whether the stream is open and nothing has come that nobody asked for."""
-        self._poll.modify(self._socket, select.POLLIN)
+        self._watch(select.POLLIN)
         return not self.ended and not self._poll.poll(0)
 
     @property
@@ -124,7 +125,8 @@ class Channel:
 
     def receive(self) -> Answer:
         """Wait for the answer to the oldest open request; an answer in parts counts each part on its own."""
-        self._drop_abandoned()
+        if self._abandoned:
+            self._drop_abandoned()
         request, header, body = self._part()
         if header.get("ok") is not True:
             raise GuestError(f"The guest could not do {request.kind}: {_told(header.get('fault'))}.")
@@ -202,8 +204,7 @@ class Channel:
         """Let the stream take and give what it can, until something arrived."""
         if self._queue:
             self._write_some()
-        wanted = select.POLLIN | select.POLLOUT if self._queue else select.POLLIN
-        self._poll.modify(self._socket, wanted)
+        self._watch(select.POLLIN | select.POLLOUT if self._queue else select.POLLIN)
         left = end - time.monotonic()
         events = self._poll.poll(max(0.0, left) * 1000)
         if not events:
@@ -217,6 +218,11 @@ class Channel:
             raise ChannelError(
                 f"The guest's answer to a {request.kind} request took over {request.allowance_s:g} s."
             )
+
+    def _watch(self, events: int) -> None:
+        if events != self._watched:
+            self._watched = events
+            self._poll.modify(self._socket, events)
 
     def _read_some(self) -> None:
         try:

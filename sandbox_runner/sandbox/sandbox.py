@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from sandbox_runner.errors import ChannelError, DockerError, GuestError, SandboxError, SandboxRunnerError
 from sandbox_runner.guest.bundle import bundle
@@ -189,13 +189,21 @@ class Sandbox:
 
     def send(self, kind: str, header: Mapping[str, Any], body: bytes = b"", *, allowance_s: float) -> None:
         """Queue one request without waiting for its answer; see ``Channel.send``."""
-        with self._explained():
+        if self._fault is not None:
+            raise self._fault
+        try:
             self.channel.send(kind, header, body, allowance_s=allowance_s)
+        except SandboxError as error:
+            self._fail(error)
 
     def receive(self) -> Answer:
         """Wait for the answer to the oldest open request."""
-        with self._explained():
+        if self._fault is not None:
+            raise self._fault
+        try:
             return self.channel.receive()
+        except SandboxError as error:
+            self._fail(error)
 
     def request(
         self,
@@ -296,10 +304,13 @@ class Sandbox:
         try:
             yield
         except SandboxError as error:
-            self._fault = self._explain(error)
-            if self._fault is error:
-                raise
-            raise self._fault from error
+            self._fail(error)
+
+    def _fail(self, error: SandboxError) -> NoReturn:
+        self._fault = self._explain(error)
+        if self._fault is error:
+            raise error
+        raise self._fault from error
 
     def _explain(self, error: SandboxError) -> SandboxError:
         """Ask Docker what became of the container; its answer says more than a stream that ended."""

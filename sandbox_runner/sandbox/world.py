@@ -85,34 +85,32 @@ class ContainerWorld(World):
 
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
         """Perform calls in order; see ``World.perform_all``."""
-        self._batch += 1
-        flight: deque[Call] = deque()
         try:
-            for call in calls:
-                room = self._window - 1 if call is not None else 0
-                request = None if call is None else self._request(call, stop=stop_on_failure)
-                if isinstance(request, Outcome):
-                    room = 0
-                while len(flight) > room or (flight and self.sandbox.channel.unsent > _UNSENT_BYTES):
-                    outcome = self._outcome(flight)
-                    yield outcome
-                    if stop_on_failure and outcome.status.stops:
-                        return
-                if isinstance(request, Outcome):
-                    yield request
-                    if stop_on_failure and request.status.stops:
-                        return
-                elif request is not None and call is not None:
-                    header, body = request
-                    self.sandbox.send("call", header, body, allowance_s=self.allowance_s(call.method))
-                    flight.append(call)
-            while flight:
-                outcome = self._outcome(flight)
+            for outcome in self._outcomes(calls, stop=stop_on_failure):
                 yield outcome
                 if stop_on_failure and outcome.status.stops:
                     return
         finally:
             self.sandbox.channel.abandon()
+
+    def _outcomes(self, calls: CallStream, *, stop: bool) -> Iterator[Outcome]:
+        """Every outcome in order, with a window of calls on their way."""
+        self._batch += 1
+        flight: deque[Call] = deque()
+        for call in calls:
+            request = None if call is None else self._request(call, stop=stop)
+            # What cannot travel has its outcome already, and it must not overtake those on their way.
+            room = self._window - 1 if isinstance(request, tuple) else 0
+            while len(flight) > room or (flight and self.sandbox.channel.unsent > _UNSENT_BYTES):
+                yield self._outcome(flight)
+            if isinstance(request, Outcome):
+                yield request
+            elif request is not None and call is not None:
+                header, body = request
+                self.sandbox.send("call", header, body, allowance_s=self.allowance_s(call.method))
+                flight.append(call)
+        while flight:
+            yield self._outcome(flight)
 
     def allowance_s(self, method: str) -> float:
         """How long the host waits for a call of this method: the guest's own limit and a margin."""

@@ -95,7 +95,7 @@ def recording(root: Path, trail: Trail, calls: list[Call]) -> None:
                 pass
             recorded = min(recorded, time.process_time() - started)
     each = (recorded - bare) / len(calls) * 1e6
-    print(f"recording and chaining: {each:.1f} us a call over {len(calls)} calls (goal 50)")  # noqa: T201
+    print(f"recording and chaining: {each:.1f} us a call over {len(calls)} calls (goal 50)")
 
 
 def verification(root: Path, trail: Trail) -> None:
@@ -121,7 +121,7 @@ def verification(root: Path, trail: Trail) -> None:
         checks = verify_record(run.path, trusted=[key.public])
         best = min(best, time.process_time() - started)
         assert all(check.ok for check in checks), checks
-    print(f"verifying {recorder.length} calls: {best:.2f} s (goal 5 s for 100000)")  # noqa: T201
+    print(f"verifying {recorder.length} calls: {best:.2f} s (goal 5 s for 100000)")
 
 
 def main(calls: int) -> None:

@@ -55,7 +55,7 @@ def measure(name: str, steps: int, task: Callable[[], object], baseline: float |
     tracemalloc.stop()
     rate = steps / best
     ratio = f"{rate / baseline:6.2f} x json.loads" if baseline else ""
-    print(f"  {name:<38} {rate:>12,.0f} steps/s  peak {peak / steps:>7.1f} bytes/step  {ratio}")  # noqa: T201
+    print(f"  {name:<38} {rate:>12,.0f} steps/s  peak {peak / steps:>7.1f} bytes/step  {ratio}")
     return rate
 
 
@@ -63,7 +63,7 @@ def bench(entries: int) -> None:
     """Every way through the package for a worklog of one size."""
     said = worklog(entries)
     text = json.dumps(said).encode()
-    print(f"{entries} entries, {len(text)} bytes of JSON")  # noqa: T201
+    print(f"{entries} entries, {len(text)} bytes of JSON")
     base = measure("json.loads", entries, lambda: json.loads(text))
     measure("read_worklog", entries, lambda: read_worklog(text), base)
     measure("compile_worklog(iter_worklog)", entries, lambda: compile_worklog(iter_worklog(text)), base)
@@ -72,7 +72,7 @@ def bench(entries: int) -> None:
             continue
         data = compile_worklog(said, format=form)  # type: ignore[arg-type]
         trail = load(data)
-        print(f"  version {form}: {len(data)} bytes")  # noqa: T201
+        print(f"  version {form}: {len(data)} bytes")
         measure("decode + strict verification (load)", entries, lambda d=data: load(d), base)
         measure("the same + every argument", entries, lambda d=data: sum(1 for _ in load(d).steps), base)
         measure("verify_bytecode", entries, lambda d=data: TrailVerifier().verify_bytecode(d), base)

@@ -1,0 +1,83 @@
+"""How figures are taken: candidates in turn, median of the ratios pair by pair.
+
+The machine's speed drifts, so only ratios of things that were measured side by side mean anything.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Figure", "Pair", "median", "percentile", "side_by_side", "timed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the table.
+
+    Attributes:
+        name: what was measured.
+        value: the figure.
+        unit: ``x`` for a ratio, else ms, MiB, ...
+        goal: what it should reach, None for a figure that only informs.
+        at_most: whether the goal is an upper bound.
+        note: the absolute medians behind a ratio.
+    """
+
+    name: str
+    value: float
+    unit: str = "x"
+    goal: float | None = None
+    at_most: bool = True
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is reached, None without one."""
+        if self.goal is None:
+            return None
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two candidates measured in turn; seconds."""
+
+    ours: tuple[float, ...]
+    other: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Median over the rounds of ours divided by the other."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.other, strict=True))
+
+    @property
+    def note(self) -> str:
+        """The two medians in words."""
+        return f"{median(self.ours) * 1e3:.1f} against {median(self.other) * 1e3:.1f} ms"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def side_by_side(ours: Callable[[], float], other: Callable[[], float], rounds: int) -> Pair:
+    """Let two candidates take turns; each returns the seconds that count. One round each is not counted."""
+    ours(), other()
+    taken = [(ours(), other()) for _ in range(rounds)]
+    return Pair(tuple(a for a, _ in taken), tuple(b for _, b in taken))
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one."""
+    return statistics.median(values)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` (0 to 1) of all lie."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

@@ -68,7 +68,7 @@ def show(
     data = _as_trail(read_file(trail, "the trail", error=TrailError))
     screen = Screen(json=json)
     if not json:
-        screen.say(TrailPrinter().print_bytecode(data, fmt=form))
+        screen.say(*TrailPrinter().print_bytecode(data, fmt=form).split("\n"))
         return
     loaded = load(data)
     steps = [

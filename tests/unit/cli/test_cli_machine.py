@@ -1,7 +1,9 @@
 """Keys, doctor, image and clean, as far as they go without Docker."""
 
 import gc
+import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -143,20 +145,19 @@ def test_bad_input_for_run_is_one_sentence_and_leaves_nothing(cli, no_docker, ru
     assert not runs.exists() or list(runs.iterdir()) == []
 
 
-def test_a_reader_that_goes_away_ends_the_program_quietly() -> None:
-    listing = f"{sys.executable} -m sandbox_runner.cli trail show {EXAMPLE} -f verbose"
-    done = subprocess.run(
-        [
-            "bash",
-            "-c",
-            f"for i in 1 2 3; do {listing}; done | head -c 10 >/dev/null; echo ${{PIPESTATUS[*]}}",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
+def test_a_reader_that_goes_away_ends_the_program_quietly(tmp_path: Path) -> None:
+    comments = [{"op": "COMMENT", "comment": f"number {number}"} for number in range(20_000)]
+    begin = {"op": "TRAIL_BEGIN", "agent": "ann", "trail_id": "t", "ts": 1}
+    worklog = tmp_path / "long.json"
+    worklog.write_text(json.dumps([begin, *comments, {"op": "TRAIL_END"}]))
+    argv = [sys.executable, "-m", "sandbox_runner.cli", "trail", "show", str(worklog)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 128 + signal.SIGPIPE
 
 
 def test_a_full_disk_under_stdout_is_one_sentence() -> None:

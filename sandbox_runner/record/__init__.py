@@ -28,7 +28,7 @@ from sandbox_runner.record.keys import (
     trusted_keys,
 )
 from sandbox_runner.record.lines import CallLine, subject_of
-from sandbox_runner.record.logs import Log, people_log, quiet_log
+from sandbox_runner.record.logs import Log, people_log, people_processors
 from sandbox_runner.record.recorded_world import RecordedWorld
 from sandbox_runner.record.recorder import Recorder
 from sandbox_runner.record.run_record import RunRecord, list_runs
@@ -66,7 +66,7 @@ __all__ = [
     "new_signing_key",
     "now_text",
     "people_log",
-    "quiet_log",
+    "people_processors",
     "signing_key",
     "subject_of",
     "trust",

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from sandbox_runner.record import fields
 from sandbox_runner.record.encoding import visible
 
-__all__ = ["Event", "Log", "build_log", "escape_controls", "people_log", "quiet_log", "redact"]
+__all__ = ["Event", "Log", "build_log", "escape_controls", "people_log", "people_processors", "redact"]
 
 Log = FilteringBoundLogger
 """A bound structlog logger: ``log.bind(run=..., tenant=...).info("event", key=value)``."""
@@ -46,27 +46,23 @@ def people_log(
     out = sys.stderr if stream is None else stream
     if colours is None:
         colours = out.isatty() and not os.environ.get("NO_COLOR")
+    return build_log(structlog.PrintLogger(out), people_processors(colours=colours, json=json), level)
+
+
+def people_processors(*, colours: bool = False, json: bool = False) -> list[Callable[..., Any]]:
+    """What turns an event into a line for people: secrets out, controls visible, one line."""
     render: Callable[..., Any] = (
         structlog.processors.JSONRenderer(ensure_ascii=True, sort_keys=True)
         if json
         else structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
     )
-    return build_log(
-        structlog.PrintLogger(out),
-        [
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            redact,
-            escape_controls,
-            render,
-        ],
-        level,
-    )
-
-
-def quiet_log() -> Log:
-    """A logger that drops everything; below ``critical`` before it costs anything."""
-    return build_log(structlog.ReturnLogger(), [_drop], logging.CRITICAL)
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+        escape_controls,
+        render,
+    ]
 
 
 def redact(_logger: Any, _method: str, event: Event) -> Event:
@@ -84,10 +80,6 @@ def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
         if isinstance(value, str) and not (value.isascii() and value.isprintable()):
             event[name] = visible(value)
     return event
-
-
-def _drop(_logger: Any, _method: str, _event: Event) -> Event:
-    raise structlog.DropEvent
 
 
 def build_log(sink: Any, processors: list[Callable[..., Any]], level: int = logging.INFO) -> Log:

@@ -50,7 +50,7 @@ def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> 
     for number, (event, step) in enumerate(zip(events, trail.steps, strict=False)):
         if (event.step_index, event.opcode) != (number, step.opcode):
             raise VerificationError(f"event {number} of {layout.RESULT} is not step {number} of the trail")
-        if dict(event.operands) != _operands(step, trail, principal):
+        if event.operands != _operands(step, trail, principal):
             raise VerificationError(f"event {number} of {layout.RESULT} has other operands than its step")
     verify_chain(events, trail.sha256)
 

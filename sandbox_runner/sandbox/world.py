@@ -123,7 +123,12 @@ class ContainerWorld(World):
 
     def _request(self, call: Call, *, stop: bool) -> tuple[dict[str, Any], bytes] | Outcome:
         """A call as header and body; or its outcome at once, where it cannot travel."""
-        header: dict[str, Any] = {"method": call.method, "batch": self._batch, "stop": stop}
+        header: dict[str, Any] = {
+            "method": call.method,
+            "batch": self._batch,
+            "stop": stop,
+            "step": call.step,
+        }
         arguments: dict[str, str | int | float] = {}
         blobs: dict[str, int] = {}
         parts: list[bytes] = []

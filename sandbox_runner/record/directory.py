@@ -171,8 +171,24 @@ class RunDirectory:
         """
         recorder = self._recorder or self.recorder()
         recorder.close()
-        finished = now_text()
-        result = RunResult(
+        result = self._result(recorder, meta_trail, outcome)
+        info = self._info.model_copy(update={"state": result.status.state})
+        if meta_trail is not None:
+            write_new(self.path / layout.META_TRAIL, meta_trail, durable=True)
+        write_new(self.path / layout.RESULT, result.render(), durable=True)
+        envelope = attest(info, result, attested_files(self.path, info, result), signer)
+        write_new(self.path / layout.ATTESTATION, envelope.render(), durable=True)
+        write_new(self.path / layout.RUN, info.render(), durable=True)
+        self._info = info
+        with store_errors(self.path):
+            for name in layout.OPEN_ONLY:
+                (self.path / name).unlink()
+        sync_directory(self.path)
+        self.close()
+        return result
+
+    def _result(self, recorder: Recorder, meta_trail: bytes | None, outcome: Mapping[str, Any]) -> RunResult:
+        return RunResult(
             run_id=self._info.run_id,
             chain_head=recorder.head,
             chain_length=recorder.length,
@@ -183,23 +199,8 @@ class RunDirectory:
                 for sent in recorder.in_doubt
             ),
             artifacts=tuple(self._artifacts[path] for path in sorted(self._artifacts)),
-            **{"finished_at": finished, **outcome},
+            **{"finished_at": now_text(), **outcome},
         )
-        info = self._info.model_copy(update={"state": result.status.state})
-        if meta_trail is not None:
-            write_new(self.path / layout.META_TRAIL, meta_trail, durable=True)
-        write_new(self.path / layout.RESULT, result.render(), durable=True)
-        envelope = attest(info, result, attested_files(self.path, info, result), signer)
-        write_new(self.path / layout.ATTESTATION, envelope.render(), durable=True)
-        with store_errors(self.path):
-            (self.path / layout.DISPATCHED).unlink()
-        write_new(self.path / layout.RUN, info.render(), durable=True)
-        self._info = info
-        with store_errors(self.path), suppress(FileNotFoundError):
-            (self.path / layout.LOCK).unlink()
-        sync_directory(self.path)
-        self.close()
-        return result
 
     def close(self) -> None:
         """Let go of the files and the lock. An unsealed record reads as interrupted from now on."""

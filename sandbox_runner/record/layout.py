@@ -14,6 +14,7 @@ __all__ = [
     "LINE_LIMIT",
     "LOCK",
     "META_TRAIL",
+    "OPEN_ONLY",
     "POLICY",
     "RESULT",
     "RUN",
@@ -35,6 +36,9 @@ DISPATCHED: Final = "dispatched.jsonl"
 
 LOCK: Final = "run.lock"
 """Locked by the owner as long as it lives; gone once the record is sealed."""
+
+OPEN_ONLY: Final = (DISPATCHED, LOCK)
+"""Removed once a record is sealed; one that a crash at the very end leaves behind says nothing any more."""
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600

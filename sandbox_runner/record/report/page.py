@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sandbox_runner.record.encoding import visible
 from sandbox_runner.record.report import view
-from sandbox_runner.record.report.view import FileChange, Pair
+from sandbox_runner.record.report.view import FileChange, Pair, Step
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.record.verify import Check
 
@@ -59,10 +59,7 @@ def render_report(
         status=_status(record),
         headline=_HEADLINES[_status(record)],
         took=view.duration_text(record.result.duration_s * 1e9) if record.result else "",
-        loud=[step for step in steps if step.loud][: view.ROW_LIMIT],
-        test_runs=view.test_runs_of(steps),
-        steps=steps[: view.ROW_LIMIT],
-        left_out=max(0, len(steps) - view.ROW_LIMIT),
+        **_rows(steps),
         counts=_counts(record),
         changes=None if changes is None else list(islice(changes, view.ROW_LIMIT)),
         needs=_needs(record),
@@ -74,6 +71,15 @@ def render_report(
         checks=checks,
         verified=bool(checks) and all(check.ok for check in checks),
     )
+
+
+def _rows(steps: Sequence[Step]) -> dict[str, Any]:
+    return {
+        "loud": [step for step in steps if step.loud][: view.ROW_LIMIT],
+        "test_runs": view.test_runs_of(steps)[: view.ROW_LIMIT],
+        "steps": steps[: view.ROW_LIMIT],
+        "left_out": max(0, len(steps) - view.ROW_LIMIT),
+    }
 
 
 def _environment() -> Environment:

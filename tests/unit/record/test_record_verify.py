@@ -206,10 +206,17 @@ def test_a_missing_file_is_named(record: Path, key: SigningKey, name: str) -> No
     assert name in wrong(verify_record(record, trusted=[key.public]))["structure"]
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "artifacts/extra", "run.lock", "dispatched.jsonl"])
+@pytest.mark.parametrize("name", ["notes.txt", "artifacts/extra", "artifacts/run.lock", ".hidden"])
 def test_a_file_that_was_not_recorded_is_named(record: Path, key: SigningKey, name: str) -> None:
     (record / name).write_text("")
     assert name in wrong(verify_record(record, trusted=[key.public]))["structure"]
+
+
+def test_what_a_crash_at_the_very_end_leaves_behind_changes_nothing(record: Path, key: SigningKey) -> None:
+    (record / "run.lock").write_text("1\n")
+    (record / "dispatched.jsonl").write_text('{"method":"file_read","seq":0,"step":1}\n')
+    assert wrong(verify_record(record, trusted=[key.public])) == {}
+    assert RunRecord.load(record).in_doubt() == ()
 
 
 def test_links_and_pipes_in_a_record_are_refused_at_once(

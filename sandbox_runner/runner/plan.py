@@ -13,6 +13,7 @@ from sandbox_runner.trail import Trail
 
 __all__ = ["Wishes", "principal_of", "sandbox_spec"]
 
+_GUEST_TASKS = 6  # of the limit on processes, the guest's own share: nothing can fork it out of work
 _NOBODY = "executor"  # the format's own word for an agent that cannot be told
 
 
@@ -70,6 +71,10 @@ def sandbox_spec(
         "run_id": trail.sha256[:16],
         "principal": principal,
         "clock": trail.timestamp,
+        "limits": {
+            "open_files": privileges.resources.open_files,
+            "processes": max(privileges.resources.pids - _GUEST_TASKS, 1),
+        },
     }
     return SandboxSpec(
         image=image,

@@ -46,6 +46,8 @@ _OPEN = "mode=1777,nosuid,nodev"
 _TMP_INODES = 20_000
 _SHM_INODES = 1_000
 _OOM_ADJUSTMENT = 500  # when the host itself runs out, a sandbox goes before the host's own programs
+_OWN_TASKS = {"runc": 0, "crun": 0}
+_KERNEL_TASKS = 256  # a runtime with a kernel of its own runs it as threads of the host, which count as well
 _CAPABILITIES = ("SETUID", "SETGID", "KILL")
 
 _DOCKERS_MASKED = (
@@ -104,7 +106,7 @@ def host_config(
         "Mounts": [_workspace(resources, uid, labels) if bind is None else _bound(bind)],
         "NanoCpus": round(resources.cpus * 1_000_000_000),
         "OomScoreAdj": _OOM_ADJUSTMENT,
-        "PidsLimit": resources.pids,
+        "PidsLimit": resources.pids + _OWN_TASKS.get(runtime, _KERNEL_TASKS),
         "Privileged": False,
         "ReadonlyPaths": list(READ_ONLY),
         "ReadonlyRootfs": True,

@@ -1,7 +1,7 @@
 """One pytest session of the workspace, or a server that forks one per request. Standalone, sent as text.
 
-    python3 -s -c SOURCE SETTINGS            one session; its report goes to descriptor 3
-    python3 -s -c SOURCE null CONFINE        the server, still root: see ``serve``
+    python3 -s -c PRELUDE SOURCE SETTINGS          one session; its report goes to descriptor 3
+    python3 -s -c PRELUDE SOURCE null CONFINE      the server, still root: see ``serve``
 
 The report is lines of JSON: ``{"case": [node id, phase, outcome]}`` for each phase of a test that matters,
 ``{"collect": node id}`` for a module that cannot be collected, at last ``{"end": exit code}``. What a test
@@ -16,15 +16,12 @@ stand *last* on the path: packages under test are found, and no module of the st
 
 from __future__ import annotations
 
+import gc
+import importlib
+import importlib.machinery
+import json
+import os
 import sys
-
-sys.path[:] = [entry for entry in sys.path if entry]  # the working directory is not to be imported from
-
-import gc  # noqa: E402 - the path had to be cleaned first
-import importlib  # noqa: E402
-import importlib.machinery  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -51,6 +51,7 @@ _OURS = b"""\
 \tuntrackedCache = false
 \tattributesFile = /dev/null
 \texcludesFile = /dev/null
+\tfsync = none
 \tpreloadIndex = false
 [advice]
 \taddEmbeddedRepo = false

@@ -13,7 +13,7 @@ import os
 import signal
 
 from sandbox_runner.guest.process import Ended, Pipes, child_limits, environment, supervise
-from sandbox_runner.guest.texts import source_of
+from sandbox_runner.guest.texts import python_command, source_of
 from sandbox_runner.guest.tools import find_tool
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def start_server(guest: Guest) -> None:
     python = find_tool("python3")
     if python is None:
         return
-    argv = [python, "-s", "-c", source_of("pytest_session"), "null", source_of("confine")]
+    argv = python_command(python, "pytest_session", "null", source_of("confine"))
     theirs_requests, requests = os.pipe2(os.O_CLOEXEC)
     answers, theirs_answers = os.pipe2(os.O_CLOEXEC)
     output, theirs_output = os.pipe2(os.O_CLOEXEC)

@@ -17,7 +17,7 @@ from sandbox_runner.guest.paths import close_parent, normal, open_parent
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.scratch import clear_scratch
 from sandbox_runner.guest.sinks import HeadTail, Whole
-from sandbox_runner.guest.texts import source_of
+from sandbox_runner.guest.texts import python_command
 from sandbox_runner.guest.tools import require_tool
 
 TYPE_CHECKING = False
@@ -118,7 +118,7 @@ def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
     if guest.server is not None:
         ended = guest.server.run(guest, settings, output, said, seconds)
     else:
-        argv = [require_tool("python3"), "-s", "-c", source_of("pytest_session"), json.dumps(settings)]
+        argv = python_command(require_tool("python3"), "pytest_session", json.dumps(settings))
         ended = run(guest, Program(argv, cwd=guest.root, sinks=[((1, 2), output), ((3,), said)]), seconds)
     took = monotonic() - started
     clear_scratch(guest)

@@ -1,0 +1,148 @@
+"""Code that takes all it can get: stopped by its limit, named for what it was, and the next call works."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sandbox_runner.policy import Resources
+from sandbox_runner.sandbox import ContainerWorld, Engine, Image, SandboxSpec
+from sandbox_runner.trail.operations import METHODS
+from sandbox_runner.world import Call, Outcome, Status
+
+pytestmark = pytest.mark.docker
+
+Do = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module", params=["fresh", "server"])
+def do(request: pytest.FixtureRequest, engine: Engine, image: Image) -> Iterator[Do]:
+    guest = {
+        "tests": {"isolation": request.param, "timeout_s": 5},
+        "limits": {"processes": 64, "output_bytes": 4096},
+    }
+    limits = Resources(memory=400 << 20, workspace=64 << 20, tmp=32 << 20, pids=64)
+    spec = SandboxSpec(runtime="runc", guest=guest, resources=limits)
+    with ContainerWorld.start(spec=spec, engine=engine) as world:
+
+        def do(method: str, **arguments: Any) -> Outcome:
+            return world.perform(Call(METHODS[method].opcode, method, arguments))
+
+        yield do
+
+
+def outcome_of(do: Do, body: str) -> Outcome:
+    do("file_write", path="test_it.py", content=body)
+    outcome = do("test_run", test_path="test_it.py", expected=0)
+    do("file_write", path="test_harmless.py", content="def test_it(): pass\n")
+    assert do("test_run", test_path="test_harmless.py", expected=1).status is Status.OK
+    return outcome
+
+
+BOMB = """
+import os, signal, pytest
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
+def test_it():
+    while True:
+        try:
+            if os.fork() == 0: os.setsid()
+        except OSError: pass
+"""
+
+
+def test_a_fork_bomb_that_ignores_signals_and_leaves_its_session_is_over_with_its_call(do: Do) -> None:
+    outcome = outcome_of(do, BOMB)
+    assert outcome.text.startswith("test_run: ERROR timeout after 5s")
+    assert {"pids", "time"} <= set(outcome.details["exhausted"])
+
+
+def test_ten_times_the_memory_kills_the_child_and_is_said(do: Do) -> None:
+    outcome = outcome_of(
+        do, "def test_it():\n    x = bytearray(4 << 30)\n    for i in range(0, len(x), 4096): x[i] = 1\n"
+    )
+    assert outcome.status is Status.FAILED
+    assert "out of memory" in outcome.text
+    assert "memory" in outcome.details["exhausted"]
+
+
+@pytest.mark.parametrize("line", ["'x' * 4096", "'x\\n' * 2048"])
+def test_a_flood_of_output_is_cut_and_marked(do: Do, line: str) -> None:
+    body = f"import os\ndef test_it():\n    for _ in range(20000): os.write(1, ({line}).encode())\n"
+    outcome = outcome_of(
+        do, body.replace("os.write(1,", "os.write(OUT,").replace("import os", "import os\nOUT = os.dup(1)")
+    )
+    assert len(outcome.meta["output"]) < 10_000
+
+
+def test_a_flood_past_the_capture_of_pytest_is_cut_and_marked(do: Do) -> None:
+    body = "def test_it():\n    print('x' * (1 << 20))\n    assert 0\n"
+    outcome = outcome_of(do, body)
+    assert "bytes cut" in outcome.meta["output"]
+    assert "output" in outcome.details["exhausted"]
+
+
+def test_spinning_ends_at_the_deadline(do: Do) -> None:
+    outcome = outcome_of(do, "def test_it():\n    while True: pass\n")
+    assert outcome.text == "test_run: ERROR timeout after 5s: test_it.py"
+    assert outcome.details["exhausted"] == ["time"]
+
+
+def test_sleeping_ends_at_the_deadline_and_what_ran_before_is_kept(do: Do) -> None:
+    body = "import time\ndef test_first(): pass\ndef test_it(): time.sleep(99)\n"
+    outcome = outcome_of(do, body)
+    assert outcome.text == "test_run: ERROR timeout after 5s: test_it.py"
+    assert outcome.details["passed"] == 1
+    assert outcome.details["outcomes"] == ["passed test_it.py::test_first"]
+
+
+def test_full_file_systems_are_named_and_emptied_again(do: Do) -> None:
+    body = (
+        "def fill(path):\n"
+        "    try:\n"
+        "        with open(path, 'wb', 0) as f:\n"
+        "            while True: f.write(bytes(1 << 20))\n"
+        "    except OSError: pass\n"
+        "def test_it():\n"
+        "    for path in ('/dev/shm/f', '/tmp/f', '/workspace/full'): fill(path)\n"
+        "    assert 0\n"
+    )
+    outcome = outcome_of(do, body)
+    assert "disk" in outcome.details["exhausted"]
+    assert do("file_write", path="full", content="").status in (Status.OK, Status.FAILED)
+    outcome_of(
+        do,
+        "import pathlib\ndef test_it(): pathlib.Path('full').unlink(missing_ok=True)\n",
+    )
+
+
+def test_a_crash_leaves_no_core_file(do: Do) -> None:
+    outcome = outcome_of(do, "import ctypes\ndef test_it(): ctypes.string_at(0)\n")
+    assert "killed by signal 11" in outcome.text
+    look = "import os\ndef test_it(): assert not [n for n in os.listdir('.') if n.startswith('core')]\n"
+    assert outcome_of(do, look).status is Status.OK
+
+
+ENVIRONMENT = {
+    *("GIT_ATTR_NOSYSTEM", "GIT_AUTHOR_DATE", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_NAME", "GIT_COMMITTER_DATE"),
+    *("GIT_COMMITTER_EMAIL", "GIT_COMMITTER_NAME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"),
+    *("GIT_TERMINAL_PROMPT", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "PYTEST_CURRENT_TEST"),
+    *("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "TERM", "TMPDIR", "TZ", "USER"),
+}
+
+
+def test_a_program_starts_with_nothing_of_ours(do: Do) -> None:
+    body = (
+        "import os\ndef test_it():\n"
+        "    fds = sorted(int(n) for n in os.listdir('/proc/self/fd'))\n"
+        "    links = [f'/proc/self/fd/{n}' for n in fds]\n"
+        "    targets = {os.readlink(link) for link in links if os.path.lexists(link)}\n"
+        "    assert not any(t.startswith('socket:') or t == '/workspace' for t in targets), targets\n"
+        "    assert os.getresuid()[0] >= 20000 and len(set(os.getresuid() + os.getresgid())) == 1\n"
+        "    assert os.getgroups() == [] and os.getsid(0) == os.getpid()\n"
+        "    status = open('/proc/self/status').read()\n"
+        "    for name in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb'):\n"
+        "        assert name + ':\\t0000000000000000' in status\n"
+        f"    assert set(os.environ) <= {ENVIRONMENT}, os.environ\n"
+    )
+    outcome = outcome_of(do, body)
+    assert outcome.status is Status.OK, outcome.meta["output"]

@@ -17,7 +17,7 @@ from sandbox_runner.runner.inputs import read_input
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _LISTED = 6
 _LISTS = (

@@ -17,7 +17,7 @@ from sandbox_runner.sandbox.janitor import clean as remove_leftovers
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

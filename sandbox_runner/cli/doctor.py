@@ -24,7 +24,7 @@ from sandbox_runner.sandbox.doctor import Check, Health, probe
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _LOOKS = {Health.GOOD: ("ok", "ok"), Health.NOTE: ("note", "skipped"), Health.BAD: ("BAD", "failed")}
 _LITTLE_SPACE = 512 * 1024 * 1024  # bytes; a snapshot of a large workspace

@@ -15,7 +15,7 @@ from sandbox_runner.runner.home import Home
 
 __all__ = ["app"]
 
-app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 

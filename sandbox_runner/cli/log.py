@@ -16,7 +16,7 @@ from sandbox_runner.runner.home import Home
 
 __all__ = ["app", "call_line"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _WIDTH = 100  # of the outcome; the log itself has all of it
 _SUBJECT = 36

@@ -22,7 +22,7 @@ from sandbox_runner.trail import OPERATIONS, load
 
 __all__ = ["app"]
 
-app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
@@ -63,9 +63,9 @@ def explain(
     context: typer.Context,
     *,
     operation: Annotated[
-        str | None, typer.Argument(metavar="[OPCODE", help="An operation, e.g. FILE_WRITE.")
+        str | None, typer.Argument(metavar="OPCODE", help="An operation, e.g. FILE_WRITE.")
     ] = None,
-    operands: Annotated[list[str] | None, typer.Argument(metavar="OPERAND...]", help="Its operands.")] = None,
+    operands: Annotated[list[str] | None, typer.Argument(metavar="OPERAND", help="Its operands.")] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", "-p", metavar="POLICY", help="Name or file.")
     ] = None,

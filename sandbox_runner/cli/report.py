@@ -21,7 +21,7 @@ from sandbox_runner.snapshot import Change, SnapshotStore, TreeDiff, show_path
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _PATCH_LINES = 400  # of one file; the snapshots have all of it
 _PATCHES = 200  # files shown with their lines

@@ -16,6 +16,7 @@ from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.settings import Settings
 from sandbox_runner.cli.signing import read_signing_key
 from sandbox_runner.cli.summary import next_commands, show_record, summary_of
+from sandbox_runner.cli.text import printable
 from sandbox_runner.cli.usage import UsageError
 from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
 from sandbox_runner.fleet import run_many
@@ -27,7 +28,7 @@ from sandbox_runner.runner.progress import OnProgress
 
 __all__ = ["app", "gravest"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _GRAVITY = (
     ExitCode.INTERRUPTED,
@@ -50,7 +51,7 @@ _BIND = "warning: --bind lets the trail write {} in place; nothing is copied and
 def run(
     context: typer.Context,
     *,
-    trails: Annotated[list[Path], typer.Argument(metavar="TRAIL...", help="Trails or worklogs.")],
+    trails: Annotated[list[Path], typer.Argument(metavar="TRAIL", help="Trails or worklogs.")],
     workspace: Annotated[
         Path | None,
         typer.Option("--workspace", "-w", metavar="DIR", help="Work on a copy of this directory."),
@@ -118,7 +119,7 @@ def run(
     _check_usage(workspace, base, bind=bind)
     screen = Screen(json=json)
     if bind:
-        screen.note(screen.paint(_BIND.format(workspace), "error"))
+        screen.note(screen.paint(_BIND.format(printable(str(workspace))), "error", stream=sys.stderr))
     wishes = {
         "workspace": workspace,
         "base": base,
@@ -154,9 +155,8 @@ def _run_all(screen: Screen, chosen: Settings, trails: Sequence[Path], wishes: M
     """Run every trail; programs are told at once, people when the bars are gone."""
     codes: list[int] = []
     done: list[tuple[Path, Result]] = []
-    bars = not (
-        screen.json and sys.stdout.isatty()
-    )  # bars and JSON on one terminal would overwrite each other
+    # Bars and JSON on one terminal would overwrite each other.
+    bars = not (screen.json and sys.stdout.isatty())
     with watching(len(trails), bars=bars) as tell:
         for trail, result in _results(chosen, trails, wishes, tell):
             if screen.json:

@@ -17,7 +17,7 @@ from sandbox_runner.snapshot import SnapshotStore, TreeDiff
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _HEADER = ("RUN", "STATUS", "STEPS", "FAILED", "REFUSED", "CHANGED", "TOOK", "POLICY", "TRAIL")
 _FIGURES = frozenset({2, 3, 4, 6})

@@ -27,7 +27,7 @@ from sandbox_runner.trail import (
 
 __all__ = ["app"]
 
-app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 _SUFFIX = ".flux"
 _WORKLOG = (b"[", b"{")
@@ -80,7 +80,7 @@ def show(
 
 @app.command()
 def verify(
-    trails: Annotated[list[str], typer.Argument(metavar="TRAIL...", help="Trails; `-` is stdin.")],
+    trails: Annotated[list[str], typer.Argument(metavar="TRAIL", help="Trails; `-` is stdin.")],
     chain: Annotated[
         bool,
         typer.Option("--chain", help="Each trail after the first must be the meta-trail of the one before."),
@@ -111,7 +111,7 @@ def verify(
 
 @app.command()
 def concat(
-    trails: Annotated[list[str], typer.Argument(metavar="TRAIL...", help="Two or more trails.")],
+    trails: Annotated[list[str], typer.Argument(metavar="TRAIL", help="Two or more trails.")],
     output: Output = None,
     json: Json = False,
 ) -> None:

@@ -28,7 +28,7 @@ from sandbox_runner.runner.home import Home
 
 __all__ = ["app", "snapshot_check_for"]
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(epilog="Exit: 0 everything holds, 5 something does not.")

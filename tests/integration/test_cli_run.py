@@ -127,6 +127,13 @@ def test_the_record_can_be_looked_at_with_every_command(cli: Callable[..., Ran],
     assert verified.json["ok"] is True
 
 
+def test_a_replay_comes_to_the_same(cli: Callable[..., Ran], bugfix: Ran) -> None:
+    ran = cli("verify", bugfix.json["run_id"], "--replay", "--json")
+    assert ran.code == ExitCode.OK, ran.out
+    assert ran.json["first_divergence"] is None
+    assert ran.json["checks"][-1]["name"] == "replay"
+
+
 def test_the_changes_of_a_run_can_be_taken_over(cli: Callable[..., Ran], bugfix: Ran, tmp_path: Path) -> None:
     base = json.loads(Path(bugfix.json["record"], "run.json").read_text())["base_snapshot"]
     assert cli("snapshot", "restore", base, tmp_path / "mine").code == ExitCode.OK

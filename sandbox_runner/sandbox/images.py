@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from sandbox_runner.sandbox.engine import Engine
 __all__ = ["REPOSITORY", "Image", "build_image", "default_tag", "ensure_image", "find_image", "list_images"]
 
 REPOSITORY = "sandbox-runner/python"
+_LOCK_S = 1_800.0  # longer than any build that still goes on
+_GLANCE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,20 @@ def _one_at_a_time() -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        end = time.monotonic() + _LOCK_S
+        while not _locked(lock) and time.monotonic() < end:
+            time.sleep(_GLANCE_S)
         yield
     finally:
         os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _present(engine: Engine, name: str) -> Image:

@@ -153,9 +153,10 @@ class Sandbox:
 
         Args:
             run_id: names the run in the guest, unless ``guest`` does.
-            guest: the guest's configuration; ``uid`` and ``workspace`` are filled in here.
+            guest: the guest's configuration; ``uid``, ``workspace`` and ``shared`` are filled in here.
         """
-        config = {"run_id": run_id, **guest, "workspace": WORKSPACE, "uid": self.uid}
+        given = {"workspace": WORKSPACE, "uid": self.uid, "shared": self.spec.bind is not None}
+        config = {"run_id": run_id, **guest, **given}
         answer = self.request("setup", {"config": config}, allowance_s=self.spec.deadlines.start)
         with self._explained():
             facts = answer.header.get("facts")

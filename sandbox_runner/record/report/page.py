@@ -76,7 +76,7 @@ def render_report(
 def _rows(steps: Sequence[Step]) -> dict[str, Any]:
     return {
         "loud": [step for step in steps if step.loud][: view.ROW_LIMIT],
-        "test_runs": view.test_runs_of(steps)[: view.ROW_LIMIT],
+        "test_runs": view.runs_of_tests(steps)[: view.ROW_LIMIT],
         "steps": steps[: view.ROW_LIMIT],
         "left_out": max(0, len(steps) - view.ROW_LIMIT),
     }

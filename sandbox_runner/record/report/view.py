@@ -22,9 +22,9 @@ __all__ = [
     "TestRun",
     "duration_text",
     "pairs_of",
+    "runs_of_tests",
     "size_text",
     "steps_of",
-    "test_runs_of",
 ]
 
 ROW_LIMIT: Final = 2_000
@@ -33,7 +33,7 @@ ROW_LIMIT: Final = 2_000
 _LOUD: Final = frozenset({Status.FAILED, Status.REFUSED})
 _OUTPUT: Final = ("output", "stdout", "stderr", "tail", "text")
 _TEXT_LIMIT: Final = 400
-_CASES: Final = "outcomes"  # of a test run: pairs of a test's name and how it ended
+_CASES: Final = "outcomes"  # of a test run: "<how it ended> <the test's name>", each
 _COUNTS: Final = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed", "executed", "expected")
 _NOT_SHOWN: Final = frozenset({*_COUNTS, "exit"})  # the counts have their own place, the text says the exit
 _GOOD: Final = frozenset({"passed", "skipped", "xfailed"})
@@ -115,7 +115,7 @@ def steps_of(record: RunRecord) -> list[Step]:
     return steps
 
 
-def test_runs_of(steps: Iterable[Step]) -> list[TestRun]:
+def runs_of_tests(steps: Iterable[Step]) -> list[TestRun]:
     """The test runs among the steps, with counts apart from other facts."""
     return [_test_run(step) for step in steps if step.opcode == "TEST_RUN"]
 
@@ -206,8 +206,9 @@ def _took_ns(line: CallLine) -> int:
 
 def _cases(value: Any) -> Iterator[Pair]:
     for case in value if isinstance(value, list) else ():
-        if isinstance(case, list) and len(case) == 2:
-            yield Pair(_cut(_words(case[0])), _cut(_words(case[1])))
+        if isinstance(case, str):
+            ended, _, name = case.partition(" ")
+            yield Pair(_cut(name), _cut(ended))
 
 
 def _output(meta: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from sandbox_runner.record import Check, RunDirectory, RunRecord, RunStatus, StepCounts, verify_record
 from sandbox_runner.record.report import FileChange, render_report
-from sandbox_runner.record.report.view import duration_text, pairs_of, size_text
+from sandbox_runner.record.report.view import duration_text, pairs_of, runs_of_tests, size_text, steps_of
 from sandbox_runner.trail import TrailOpcodes
 from sandbox_runner.world import Call, Outcome
 
@@ -152,6 +152,24 @@ def test_a_run_that_died_is_reported_as_far_as_it_came(write_record: Writer, tmp
     page = render_report(RunRecord.load(directory.path))
     assert "Interrupted" in page
     assert "never answered" in page
+
+
+def test_the_tests_of_a_run_are_listed_the_failed_ones_first(write_record: Writer, tmp_path: Path) -> None:
+    def tested(call: Call, outcome: Outcome) -> Outcome:
+        details = {
+            "passed": 1,
+            "failed": 1,
+            "skipped": 0,
+            "outcomes": ["passed t.py::a", "failed t.py::b[x y]"],
+        }
+        return Outcome(outcome.status, outcome.text, details) if call.method == "test_run" else outcome
+
+    (run,) = runs_of_tests(steps_of(RunRecord.load(write_record(tmp_path, twist=tested))))
+    assert [(case.value, case.name) for case in run.cases] == [
+        ("failed", "t.py::b[x y]"),
+        ("passed", "t.py::a"),
+    ]
+    assert [(count.name, count.value) for count in run.counts] == [("passed", "1"), ("failed", "1")]
 
 
 @pytest.mark.parametrize(

@@ -107,12 +107,7 @@ def _contents(cursor: Cursor, parts: list[bytes], kind: int, index: int) -> Iter
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a file")
-        normal = normal_index(fd, found.st_size)[0] if is_index_path(parts) else None
-        if normal is not None:
-            source = iter([normal[at : at + CHUNK_BYTES] for at in range(0, len(normal), CHUNK_BYTES)])
-        else:
-            os.lseek(fd, 0, os.SEEK_SET)
-            source = chunks(fd, found.st_size)
+        source = _normal_chunks(fd, found.st_size) if is_index_path(parts) else chunks(fd, found.st_size)
         last = next(source, b"")
         for chunk in source:
             yield records.pack_piece(index, records.PIECE_MORE, last)
@@ -120,6 +115,15 @@ def _contents(cursor: Cursor, parts: list[bytes], kind: int, index: int) -> Iter
         yield records.pack_piece(index, records.PIECE_LAST, last)
     finally:
         os.close(fd)
+
+
+def _normal_chunks(fd: int, size: int) -> Iterator[bytes]:
+    """The contents of what may be a git index, in the form in which it is captured."""
+    normal = normal_index(fd, size)[0]
+    if normal is None:
+        os.lseek(fd, 0, os.SEEK_SET)
+        return chunks(fd, size)
+    return iter([normal[at : at + CHUNK_BYTES] for at in range(0, len(normal), CHUNK_BYTES)])
 
 
 def _create(cursor: Cursor, item: records.Put) -> None:

@@ -28,6 +28,7 @@ _NOTHING = bytes(32)
 _FIFO, _SOCKET, _BLOCK, _CHARACTER, _UNREADABLE, _FILE_LIMIT, _TOTAL_LIMIT, _PATH_LIMIT, _GONE = range(1, 10)
 _HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED = range(1, 7)
 _SPECIAL = {stat.S_IFIFO: _FIFO, stat.S_IFSOCK: _SOCKET, stat.S_IFBLK: _BLOCK, stat.S_IFCHR: _CHARACTER}
+_OTHER = 0  # neither file, directory nor link: never opened
 _MAX_HARD_LINKS = 65536  # inodes remembered, so that a farm of links to one large file is hashed once
 
 
@@ -117,8 +118,10 @@ class _Walk:
                     kind = LINK
                 elif item.is_dir(follow_symlinks=False):
                     kind = DIRECTORY
+                elif item.is_file(follow_symlinks=False):
+                    kind = FILE
                 else:
-                    kind = FILE  # or special: told apart before it is opened
+                    kind = _OTHER
                 found.append((os.fsencode(item.name), kind))
         found.sort()
         return found
@@ -144,21 +147,23 @@ class _Walk:
             if kind == LINK:
                 target = os.readlink(name, dir_fd=self.cursor.fd)
                 return pack_scan(LINK, 0, len(target), hashlib.sha256(target).digest(), path)
-            return self._file(name, path)
+            if kind == FILE:
+                return self._file(name, path)
+            found = os.stat(name, dir_fd=self.cursor.fd, follow_symlinks=False)
+            return _omission(_SPECIAL.get(stat.S_IFMT(found.st_mode), _GONE), path)
         except OSError as error:
             return _omission(_why(error), path)
 
     def _file(self, name: bytes, path: bytes) -> bytes:
-        found = os.stat(name, dir_fd=self.cursor.fd, follow_symlinks=False)
-        if not stat.S_ISREG(found.st_mode):
-            return _omission(_SPECIAL.get(stat.S_IFMT(found.st_mode), _GONE), path)
-        if found.st_size > self._limits.max_file_bytes:
-            return _omission(_FILE_LIMIT, path)
-        if self._bytes + found.st_size > self._limits.max_total_bytes:
-            return _omission(_TOTAL_LIMIT, path)
         fd = self.cursor.open_file(name)
         try:
             found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                return _omission(_GONE, path)
+            if found.st_size > self._limits.max_file_bytes:
+                return _omission(_FILE_LIMIT, path)
+            if self._bytes + found.st_size > self._limits.max_total_bytes:
+                return _omission(_TOTAL_LIMIT, path)
             size, digest = self._hashed(fd, found, path)
         finally:
             os.close(fd)

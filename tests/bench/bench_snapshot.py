@@ -4,8 +4,8 @@
     python tests/bench/bench_snapshot.py --memory
 
 Without ``--tree`` the tree is made up: source-like text in many small files. ``--memory`` instead tells the
-peak memory of a first capture and a restore of 50,000 files. Programs that are not installed are left out; the
-last part needs Docker.
+peak memory of a first capture and a restore of 50,000 files. Programs that are not installed are left out;
+the last part needs Docker.
 """
 
 from __future__ import annotations

@@ -63,9 +63,7 @@ def check_path_pattern(pattern: str) -> str:
         ValueError: gitignore would read it as a comment, a negation or nothing at all, or it is too costly.
     """
     _check_text(pattern)
-    if pattern[0] in "#!":
-        raise ValueError(f"a pattern cannot begin with {pattern[0]!r}; write a backslash before it")
-    if set(re.findall(r"\[[^\]]*\]?", pattern)) and not pattern.isascii():
+    if "[" in pattern and not pattern.isascii():
         raise ValueError("a pattern with a bracket must be ASCII")
     names = pattern.strip("/").split("/")
     if any(name in {"", ".", ".."} for name in names):
@@ -106,8 +104,8 @@ def _compile_path(pattern: str) -> GitIgnoreSpecPattern:
         compiled = GitIgnoreSpecPattern(pattern)
     except (ValueError, re.error) as error:
         raise ValueError(f"{pattern!r} is no gitignore pattern") from error
-    if not compiled.include:  # gitignore drops what it cannot read, which in a deny list would allow
-        raise ValueError(f"{pattern!r} is a gitignore pattern that matches nothing")
+    if not compiled.include:  # in a deny list, what matches nothing would allow
+        raise ValueError(f"gitignore reads {pattern!r} as a comment, a negation or nothing at all")
     return compiled
 
 

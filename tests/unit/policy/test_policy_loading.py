@@ -96,6 +96,8 @@ def test_the_default_policy_allows_all_operations_and_the_others_fewer() -> None
             "opcodes: 'FILE_WRIT' is no operation; did you mean 'FILE_WRITE'?",
         ),
         ("policy: 1\nbudget: {steps: 1}\nbudget: {steps: 2}\n", 3, "the key 'budget' stands twice"),
+        ("policy: 1\nopcodes:\n", 2, "the key 'opcodes' has no value"),
+        ('policy: 1\npaths: {deny: ["!x"]}\n', 2, "as a comment, a negation or nothing at all"),
         ("policy: 3\n", 1, "policy: the version of the format is 1"),
         ("name: x\n", None, "the key 'policy' is missing"),
     ],

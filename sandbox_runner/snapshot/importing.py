@@ -94,9 +94,7 @@ def import_members(
 
 def _add_parents(found: dict[bytes, _Found], path: bytes) -> None:
     while path := path.rpartition(b"/")[0]:
-        if path in found:  # and its parents with it
-            if found[path].kind != DIRECTORY:
-                raise ArchiveError(f"it puts something below {path[:200]!r}, which is no directory")
+        if path in found:  # and its parents with it; that it is a directory is seen when the tree is built
             return
         found[path] = _Found(DIRECTORY, 0, 0, b"")
 

@@ -254,6 +254,18 @@ def test_a_directory_swapped_for_a_link_during_the_walk_never_leads_outside(root
         thread.join()
 
 
+def test_a_cursor_enters_no_link(root, tmp_path):
+    (tmp_path / "outside" / "below").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path / "outside")
+    fd = os.open(root, os.O_RDONLY)
+    cursor = Cursor(fd, lift=True)
+    for parts in ([b"link"], [b"link", b"below"]):
+        with pytest.raises(OSError, match=r"directory|links"):
+            cursor.move(parts)
+    cursor.close()
+    os.close(fd)
+
+
 def test_a_directory_moved_away_under_the_cursor_ends_the_walk(root, tmp_path):
     (root / "a" / "b").mkdir(parents=True)
     fd = os.open(root, os.O_RDONLY)

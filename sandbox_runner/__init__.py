@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sandbox_runner.policy import GuardedWorld, Policy
     from sandbox_runner.record import RecordedWorld, RunRecord
     from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
-    from sandbox_runner.runner import Runner
+    from sandbox_runner.runner.runner import Runner
     from sandbox_runner.sandbox import ContainerWorld, Sandbox, SandboxSpec
     from sandbox_runner.snapshot import SnapshotStore
     from sandbox_runner.trail import (
@@ -41,7 +41,7 @@ _NAMES = {
     "policy": ("GuardedWorld", "Policy"),
     "record": ("RecordedWorld", "RunRecord"),
     "replay": ("TrailEvent", "TrailExecutor", "TrailResult"),
-    "runner": ("Runner",),
+    "runner.runner": ("Runner",),
     "sandbox": ("ContainerWorld", "Sandbox", "SandboxSpec"),
     "snapshot": ("SnapshotStore",),
     "trail": (

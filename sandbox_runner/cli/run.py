@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,10 +22,10 @@ from sandbox_runner.cli.usage import UsageError
 from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
 from sandbox_runner.fleet import run_many
 from sandbox_runner.policy import Policy
-from sandbox_runner.record import RunRecord
-from sandbox_runner.runner import Runner
+from sandbox_runner.record import Log, RunRecord, people_log
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.progress import OnProgress
+from sandbox_runner.runner.runner import Runner
 
 __all__ = ["app", "gravest"]
 
@@ -100,6 +101,7 @@ def run(
     key: Annotated[
         Path | None, typer.Option("--key", metavar="FILE", help="The private key to sign with.")
     ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call as it happens.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per trail.")] = False,
 ) -> int:
     """Replay trails in disposable containers and keep a record of each."""
@@ -131,7 +133,8 @@ def run(
         "exclude": chosen.exclude,
         "gitignore": chosen.gitignore,
     }
-    return _run_all(screen, chosen, trails, wishes)
+    log = people_log(level=logging.DEBUG) if verbose else None
+    return _run_all(screen, chosen, trails, wishes, log)
 
 
 def _check_usage(workspace: Path | None, base: str | None, *, bind: bool) -> None:
@@ -151,14 +154,16 @@ def _labels(words: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def _run_all(screen: Screen, chosen: Settings, trails: Sequence[Path], wishes: Mapping[str, Any]) -> int:
+def _run_all(
+    screen: Screen, chosen: Settings, trails: Sequence[Path], wishes: Mapping[str, Any], log: Log | None
+) -> int:
     """Run every trail; programs are told at once, people when the bars are gone."""
     codes: list[int] = []
     done: list[tuple[Path, Result]] = []
-    # Bars and JSON on one terminal would overwrite each other.
-    bars = not (screen.json and sys.stdout.isatty())
+    # Bars and JSON, or bars and a log, on one terminal would overwrite each other.
+    bars = log is None and not (screen.json and sys.stdout.isatty())
     with watching(len(trails), bars=bars) as tell:
-        for trail, result in _results(chosen, trails, wishes, tell):
+        for trail, result in _results(chosen, trails, wishes, tell, log):
             if screen.json:
                 codes.append(_report(screen, trail, result))
             else:
@@ -168,7 +173,11 @@ def _run_all(screen: Screen, chosen: Settings, trails: Sequence[Path], wishes: M
 
 
 def _results(
-    chosen: Settings, trails: Sequence[Path], wishes: Mapping[str, Any], tell: OnProgress
+    chosen: Settings,
+    trails: Sequence[Path],
+    wishes: Mapping[str, Any],
+    tell: OnProgress,
+    log: Log | None,
 ) -> Iterator[tuple[Path, Result]]:
     """Each trail with what came of it, in the order in which they end."""
     runner = Runner(
@@ -181,6 +190,7 @@ def _results(
         sign=chosen.sign,
         key=read_signing_key(chosen.key) if chosen.key else None,
         on_progress=tell,
+        log=log,
     )
     if len(trails) == 1:  # in this thread, so that Ctrl-C reaches the run itself
         try:

@@ -23,7 +23,7 @@ from sandbox_runner.record import (
     trusted_keys,
     verify_record,
 )
-from sandbox_runner.runner import replay_record, snapshot_check
+from sandbox_runner.runner.again import replay_record, snapshot_check
 from sandbox_runner.runner.home import Home
 
 __all__ = ["app", "snapshot_check_for"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sandbox_runner.runner import StartSandbox
+from sandbox_runner.runner.starting import StartSandbox
 from sandbox_runner.sandbox import Sandbox, SandboxPool, SandboxSpec
 
 __all__ = ["warm_start"]

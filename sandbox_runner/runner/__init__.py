@@ -1,11 +1,11 @@
-"""One trail in, one run record out."""
+"""One trail in, one run record out.
 
-from sandbox_runner.runner.again import replay_record, snapshot_check
+``runner.Runner`` is imported from its own module: looking at past runs must not pay for the Docker client.
+"""
+
 from sandbox_runner.runner.home import DEFAULT_TENANT, Home
 from sandbox_runner.runner.inputs import TrailInput, read_input
-from sandbox_runner.runner.progress import OnProgress, Phase, Progress
-from sandbox_runner.runner.runner import Runner
-from sandbox_runner.runner.starting import StartSandbox
+from sandbox_runner.runner.progress import OnProgress, Phase, Progress, silent
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -13,10 +13,7 @@ __all__ = [
     "OnProgress",
     "Phase",
     "Progress",
-    "Runner",
-    "StartSandbox",
     "TrailInput",
     "read_input",
-    "replay_record",
-    "snapshot_check",
+    "silent",
 ]

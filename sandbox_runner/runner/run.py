@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerEr
 from sandbox_runner.policy import Admission, GuardedWorld, Policy, Privileges
 from sandbox_runner.record import (
     ImageInfo,
+    Log,
     PolicyInfo,
     RecordedWorld,
     RunDirectory,
@@ -82,8 +83,10 @@ class Run:
     runtime_cache: Path
     signer: SigningKey | None
     start: StartSandbox
+    sweep: Callable[[Engine], None]
     cancellation: Cancellation
     tell: OnProgress
+    log: Log | None
 
     def execute(self) -> RunRecord:
         """Replay, or refuse, or only list; seal the record in every case. Raises like ``Runner.run``."""
@@ -112,7 +115,9 @@ class Run:
         return self._closed(directory)
 
     def _in_sandbox(self) -> RunRecord:
-        ensure_image(Engine.connect(), self.image, on_progress=lambda line: self._report(Phase.IMAGE, line))
+        engine = Engine.connect()
+        self.sweep(engine)
+        ensure_image(engine, self.image, on_progress=lambda line: self._report(Phase.IMAGE, line))
         spec = sandbox_spec(
             self.source.trail,
             self.policy,
@@ -127,9 +132,10 @@ class Run:
         ending = _Ending()
         with StartingSandbox(self.start, spec) as starting:
             base = self._base()
+            # A sandbox that cannot be had is the caller's to know; the record begins with the run.
+            sandbox = starting.sandbox()
             with self._open(base) as directory:
                 try:
-                    sandbox = starting.sandbox()
                     with self.cancellation.covering(sandbox):
                         self._replay(sandbox, base, directory, ending)
                 except SandboxRunnerError as problem:
@@ -173,7 +179,7 @@ class Run:
         )
         if base is not None and not self.wishes.bind:
             self.store.fill(base.digest, sandbox)
-        recorder = directory.recorder(context={"container": sandbox.container_id[:12]})
+        recorder = directory.recorder(log=self.log, context={"container": sandbox.container_id[:12]})
         guarded = GuardedWorld(ContainerWorld(sandbox), self.policy, refusals=self.admission.refused)
         ending.executor = TrailExecutor(
             RecordedWorld(guarded, recorder),

@@ -5,12 +5,15 @@ trail ─► admission ─► base snapshot, sandbox ─► replay ─► at res
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from sandbox_runner.errors import SnapshotError, WorkspaceError
-from sandbox_runner.policy import Policy, admit, withhold
-from sandbox_runner.record import RunRecord, SigningKey, new_run_id, signing_key
+from sandbox_runner.policy import Policy, Resources, admit, withhold
+from sandbox_runner.record import Log, RunRecord, SigningKey, new_run_id, signing_key
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.home import DEFAULT_TENANT, Home
 from sandbox_runner.runner.inputs import TrailInput, read_input
@@ -18,7 +21,7 @@ from sandbox_runner.runner.plan import Wishes, principal_of
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress, silent
 from sandbox_runner.runner.run import Run
 from sandbox_runner.runner.starting import StartSandbox
-from sandbox_runner.sandbox import Sandbox
+from sandbox_runner.sandbox import Engine, Sandbox, SandboxSpec, clean
 
 __all__ = ["Runner"]
 
@@ -39,6 +42,7 @@ class Runner:
         key: the signing key; None for the state directory's, made on first use.
         start: where sandboxes come from: started for each run, or taken from a warm pool.
         on_progress: told what a run does.
+        log: the people's log, told of every call as it is recorded.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Runner:
         key: SigningKey | None = None,
         start: StartSandbox = Sandbox.start,
         on_progress: OnProgress = silent,
+        log: Log | None = None,
     ) -> None:
         self.policy = policy
         self.home = home or Home()
@@ -66,6 +71,9 @@ class Runner:
         self.cancellation = Cancellation()
         self._sign = sign
         self._key = key
+        self._log = log
+        self._lock = threading.Lock()
+        self._swept = False
 
     def run(
         self,
@@ -115,6 +123,32 @@ class Runner:
         )
         return self._prepared(trail if isinstance(trail, TrailInput) else read_input(trail), wishes).execute()
 
+    def starting_with(self, start: StartSandbox) -> Self:
+        """The same runner with another source of sandboxes; both share the cancellation."""
+        other = copy.copy(self)
+        other.start = start
+        return other
+
+    def resources_for(self, source: TrailInput) -> Resources | None:
+        """The limits that a trail's sandbox would get; None where it would not get one."""
+        admission = admit(source.trail, self.policy)
+        if not (admission.admitted or (self.policy.on_violation == "skip" and admission.runnable)):
+            return None
+        return withhold(self.policy, admission.manifest).resources
+
+    def sandbox_like(self, resources: Resources) -> SandboxSpec:
+        """What a run of this runner asks for under these limits, but for what is the run's own."""
+        return SandboxSpec(
+            image=self.image,
+            runtime=self.runtime or self.policy.runtime,
+            resources=resources,
+            runtime_cache=self._runtime_cache,
+        )
+
+    @property
+    def _runtime_cache(self) -> Path:
+        return self.home.path / "runtimes.json"
+
     def _prepared(self, source: TrailInput, wishes: Wishes) -> Run:
         _check(wishes)
         store = self.home.store(self.tenant)
@@ -138,12 +172,21 @@ class Runner:
             store=store,
             image=self.image,
             runtime=self.runtime,
-            runtime_cache=self.home.path / "runtimes.json",
+            runtime_cache=self._runtime_cache,
             signer=self._signer(),
             start=self.start,
+            sweep=self._sweep,
             cancellation=self.cancellation,
             tell=self.on_progress,
+            log=self._log,
         )
+
+    def _sweep(self, engine: Engine) -> None:
+        """Remove what dead runs left, once for each runner: it takes some milliseconds."""
+        with self._lock:
+            due, self._swept = not self._swept, True
+        if due:
+            clean(engine)
 
     def _signer(self) -> SigningKey | None:
         if not self._sign:

@@ -8,7 +8,9 @@ import pytest
 
 from sandbox_runner.policy import Policy
 from sandbox_runner.record import RunRecord, RunStatus, trusted_keys, verify_record
-from sandbox_runner.runner import Home, Runner, replay_record, snapshot_check
+from sandbox_runner.runner.again import replay_record, snapshot_check
+from sandbox_runner.runner.home import Home
+from sandbox_runner.runner.runner import Runner
 
 pytestmark = pytest.mark.docker
 

@@ -8,8 +8,10 @@ from sandbox_runner.errors import ConfigurationError, ExitCode, SnapshotError, T
 from sandbox_runner.policy import Policy, admit, withhold
 from sandbox_runner.record import RunStatus
 from sandbox_runner.replay import TrailEvent
-from sandbox_runner.runner import Home, Runner, read_input
+from sandbox_runner.runner.home import Home
+from sandbox_runner.runner.inputs import read_input
 from sandbox_runner.runner.plan import principal_of, sandbox_spec
+from sandbox_runner.runner.runner import Runner
 from sandbox_runner.runner.summary import outcome_of, refusals_of, verdict_source
 from sandbox_runner.trail import TrailOpcodes, compile_worklog, load
 from sandbox_runner.world import Status

@@ -98,7 +98,7 @@ def apply(reader: ObjectReader, diff: TreeDiff, target: Path, *, git: bool, dry_
 
 
 def _is_git(path: bytes) -> bool:
-    return b".git" in path.split(b"/")
+    return any(part.lower() == b".git" for part in path.split(b"/"))
 
 
 def _is_conflict(change: Change, state: _State, crowded: bool) -> bool:

@@ -162,7 +162,9 @@ def repair(layout: Layout) -> FsckReport:
             _check_snapshots(layout, index, sound, after)
             for digest in after.lost:
                 index.forget_snapshot(bytes.fromhex(digest))
-    report.lost = sorted({*report.lost, *after.lost})
+            whole = {digest.hex() for digest, _, _ in index.snapshots()}
+    known = {*report.lost, *after.lost, *(digest.hex() for digest, _ in times)}
+    report.lost = sorted(known - whole)  # what another pack held as well is healed
     report.repaired = True
     return report
 

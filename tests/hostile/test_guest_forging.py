@@ -1,5 +1,6 @@
 """Tests that try to look like a pass: exits, shadows of the machinery, poisoned bytecode, late writers."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -154,7 +155,8 @@ def test_it():
         if os.fork() == 0:
             while True:
                 time.sleep(0.05)
-                try: os.write(3, b'{"end":0}\\n'); open("/workspace/alive", "a").write("x")
+                open("/workspace/alive", "a").write("x")
+                try: os.write(3, b'{"end":0}\\n')
                 except OSError: pass
         os._exit(0)
     time.sleep(0.3)
@@ -166,8 +168,8 @@ def test_a_daemon_cannot_speak_for_the_session_and_does_not_outlive_its_call(do:
     assert outcome.status is Status.FAILED
     assert not outcome.details["complete"]
     size = do("file_read", path="alive").details["bytes"]
-    still = do("file_read", path="alive").details["bytes"]
-    assert size == still
+    time.sleep(0.3)  # a survivor would write six more times
+    assert do("file_read", path="alive").details["bytes"] == size > 0
     assert outcome_of(do, "def test_it(): pass\n").status is Status.OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from sandbox_runner.guest.bundle import COMMAND
 from sandbox_runner.sandbox.classify import Cause, classify
 from sandbox_runner.sandbox.confinement import host_config
 from sandbox_runner.sandbox.engine import Attachment, Engine
+from sandbox_runner.sandbox.images import Image
 from sandbox_runner.sandbox.owner import owner_labels
 from sandbox_runner.sandbox.receipt import remove
 from sandbox_runner.sandbox.spec import SandboxSpec
@@ -34,7 +34,7 @@ def launch(
     engine: Engine,
     spec: SandboxSpec,
     *,
-    image: str,
+    image: Image,
     runtime: str,
     uid: int,
     command: tuple[str, ...] = COMMAND,
@@ -44,7 +44,7 @@ def launch(
     Args:
         engine: the Engine.
         spec: what is asked for.
-        image: id of the image.
+        image: what to start.
         runtime: a runtime that the Engine knows.
         uid: the uid that the guest will wear.
         command: the arguments of process 1, the guest's by default.
@@ -70,12 +70,13 @@ def launch(
     return Container(container, attachment)
 
 
-def _settings(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, uid: int) -> dict[str, Any]:
+def _settings(engine: Engine, spec: SandboxSpec, *, image: Image, runtime: str, uid: int) -> dict[str, Any]:
     labels = {**spec.labels, **owner_labels(spec.run_id, lifetime_s=spec.deadlines.lifetime)}
     host = host_config(spec.resources, runtime=runtime, uid=uid, labels=labels, bind=spec.bind)
-    host["Tmpfs"].update(_shadow_volumes(engine.image(image) or {}))
+    # A volume that an image declares would be writable, unlimited and on the host's disk.
+    host["Tmpfs"].update(dict.fromkeys(image.volumes, "size=4096,nr_inodes=2,mode=0555,ro"))
     settings: dict[str, Any] = engine.api.create_container_config(
-        image,
+        image.id,
         [],
         # Without ``detach`` docker-py also sets StdinOnce: the stream's end is the end of the guest's stdin.
         stdin_open=True,
@@ -93,18 +94,12 @@ def _settings(engine: Engine, spec: SandboxSpec, *, image: str, runtime: str, ui
     return settings
 
 
-def _shadow_volumes(image: Mapping[str, Any]) -> dict[str, str]:
-    """A volume that an image declares would be writable, unlimited and on the host's disk."""
-    declared = (image.get("Config") or {}).get("Volumes") or {}
-    return dict.fromkeys(declared, "size=4096,nr_inodes=2,mode=0555,ro")
-
-
-def _start_fault(image: str, error: BaseException) -> BaseException:
+def _start_fault(image: Image, error: BaseException) -> BaseException:
     """The error that names the cause of a failed start."""
     if isinstance(error, DockerError):
         finding = classify(None, start_error=str(error))
         if finding.cause is Cause.NO_PYTHON:
             return ImageError(
-                f"No sandbox can start from image {image}: {finding.sentence}.", hint=finding.hint
+                f"No sandbox can start from image {image.name}: {finding.sentence}.", hint=finding.hint
             )
     return error

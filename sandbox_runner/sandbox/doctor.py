@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox_runner.errors import SandboxRunnerError
 from sandbox_runner.sandbox.engine import Engine
-from sandbox_runner.sandbox.images import default_tag, find_image
+from sandbox_runner.sandbox.images import Image, default_tag, find_image
 from sandbox_runner.sandbox.isolation import look_inside
 from sandbox_runner.sandbox.janitor import find_leftovers
 from sandbox_runner.sandbox.runtimes import STRONGEST_FIRST
@@ -66,7 +66,7 @@ def probe(connect: Callable[[], Engine] = Engine.connect, *, image: str | None =
     for name in dict.fromkeys((*STRONGEST_FIRST, *sorted(info.get("Runtimes") or ()))):
         if name == "io.containerd.runc.v2":
             continue  # Docker's other name for runc
-        yield _runtime(engine, info, name, found.id if found else None)
+        yield _runtime(engine, info, name, found)
     yield _leftovers(engine)
 
 
@@ -95,7 +95,7 @@ def _cgroup(info: Mapping[str, Any]) -> Check:
     return Check("cgroups", Health.GOOD, f"Version {version}; memory, processes and cpus can be limited.")
 
 
-def _runtime(engine: Engine, info: Mapping[str, Any], name: str, image: str | None) -> Check:
+def _runtime(engine: Engine, info: Mapping[str, Any], name: str, image: Image | None) -> Check:
     title = f"runtime {name}"
     if name not in (info.get("Runtimes") or {}):
         detail = "Not registered with Docker; sandboxes share the host's kernel."

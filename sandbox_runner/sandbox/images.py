@@ -32,10 +32,13 @@ class Image:
     """An image a sandbox can start from.
 
     Attributes:
-        name: the name it was asked for by. id: digest of its configuration, ``sha256:`` and 64 hex digits;
-        the same name may move, this never does. size: bytes. created: RFC 3339 time, as Docker tells it.
-        current: whether it is the default image of this version of the recipe. base: what it was built on,
-        empty where unknown.
+        name: the name it was asked for by.
+        id: digest of its configuration, ``sha256:`` and 64 hex digits; a name may move, this never does.
+        size: bytes.
+        created: RFC 3339 time, as Docker tells it.
+        current: whether it is the default image of this version of the recipe.
+        base: what it was built on, empty where unknown.
+        volumes: where it declares volumes of its own, which no sandbox gets.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Image:
     created: str
     current: bool
     base: str = ""
+    volumes: tuple[str, ...] = ()
 
 
 def default_tag(recipe: Path | None = None) -> str:
@@ -62,7 +66,8 @@ def find_image(engine: Engine, name: str) -> Image | None:
     found = engine.image(name)
     if found is None:
         return None
-    labels = found.get("Config", {}).get("Labels") or {}
+    config = found.get("Config") or {}
+    labels = config.get("Labels") or {}
     return Image(
         name=name,
         id=str(found["Id"]),
@@ -70,6 +75,7 @@ def find_image(engine: Engine, name: str) -> Image | None:
         created=str(found.get("Created", "")),
         current=name == default_tag(),
         base=str(labels.get("sandbox-runner.base", "")),
+        volumes=tuple(config.get("Volumes") or ()),
     )
 
 
@@ -95,12 +101,14 @@ def ensure_image(engine: Engine, name: str | None = None, *, on_progress: Progre
     Raises:
         ImageError: a named image is not there, or the default one cannot be built.
     """
-    if name is None and find_image(engine, default_tag()) is None:
+    if name is not None:
+        return _present(engine, name)
+    found = find_image(engine, default_tag())
+    if found is None:
         with _one_at_a_time():
             # Whoever held the lock may have built it meanwhile.
-            if find_image(engine, default_tag()) is None:
-                return build_image(engine, on_progress=on_progress)
-    return _present(engine, name or default_tag())
+            found = find_image(engine, default_tag()) or build_image(engine, on_progress=on_progress)
+    return found
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from sandbox_runner.errors import ChannelError
 from sandbox_runner.sandbox.confinement import MASKED
 from sandbox_runner.sandbox.container import launch
 from sandbox_runner.sandbox.engine import Attachment, Engine
+from sandbox_runner.sandbox.images import Image
 from sandbox_runner.sandbox.multiplex import STDOUT, Demultiplexer
 from sandbox_runner.sandbox.receipt import remove
 from sandbox_runner.sandbox.spec import SandboxSpec
@@ -80,7 +81,7 @@ class Isolation:
     facts: Mapping[str, Any]
 
 
-def look_inside(engine: Engine, *, image: str, runtime: str) -> Isolation:
+def look_inside(engine: Engine, *, image: Image, runtime: str) -> Isolation:
     """Start a confined container with the questions in place of the guest, and judge the answers.
 
     Raises:
@@ -93,7 +94,7 @@ def look_inside(engine: Engine, *, image: str, runtime: str) -> Isolation:
         raise ChannelError(f"A container started with {runtime} gave no usable answer.") from error
 
 
-def ask_inside(engine: Engine, program: str, *arguments: str, image: str, runtime: str) -> bytes:
+def ask_inside(engine: Engine, program: str, *arguments: str, image: Image, runtime: str) -> bytes:
     """What a Python program prints that runs in place of the guest, confined and privileged as it is.
 
     Raises:

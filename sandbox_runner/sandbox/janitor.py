@@ -7,8 +7,9 @@ What a living process owns is never touched, nor what carries no label of ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sandbox_runner.errors import DockerError
@@ -19,6 +20,8 @@ from sandbox_runner.sandbox.receipt import force_container, force_volume
 __all__ = ["Leftover", "clean", "find_leftovers"]
 
 _RUN = f"{LABEL}.run"
+_GONE_S = 10.0
+_GLANCE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,21 @@ def _orphans(
 
 
 def _removed(engine: Engine, leftover: Leftover) -> Leftover:
-    if leftover.kind == "container":
-        force_container(engine, leftover.id)
-    else:
-        force_volume(engine, leftover.id)
-    look = engine.container if leftover.kind == "container" else engine.volume
-    try:
-        gone = look(leftover.id) is None
-    except DockerError:
-        gone = False
-    return Leftover(leftover.kind, leftover.id, leftover.run, leftover.state, leftover.life, removed=gone)
+    force, look = (
+        (force_container, engine.container) if leftover.kind == "container" else (force_volume, engine.volume)
+    )
+    force(engine, leftover.id)
+    return replace(leftover, removed=_gone(look, leftover.id))
+
+
+def _gone(look: Callable[[str], object], name: str) -> bool:
+    """Whether Docker forgets it within a bounded time; it says yes to a removal before it is over."""
+    end = time.monotonic() + _GONE_S
+    while time.monotonic() < end:
+        try:
+            if look(name) is None:
+                return True
+        except DockerError:
+            return False
+        time.sleep(_GLANCE_S)
+    return False

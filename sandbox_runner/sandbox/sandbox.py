@@ -137,7 +137,7 @@ class Sandbox:
         else:
             uid = owner_of(spec.bind)
             _log.warning("trails change %s in place: nothing is copied, limited or undone", spec.bind)
-        container = launch(engine, spec, image=image.id, runtime=choice.name, uid=uid)
+        container = launch(engine, spec, image=image, runtime=choice.name, uid=uid)
         sandbox = cls(
             engine, spec, image=image, runtime=choice, uid=uid, container=container, own_engine=own_engine
         )

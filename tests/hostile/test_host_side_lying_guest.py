@@ -12,7 +12,7 @@ import pytest
 
 import sandbox_runner
 from sandbox_runner.errors import SandboxError
-from sandbox_runner.sandbox import Engine, Image, RuntimeChoice, Sandbox, SandboxSpec
+from sandbox_runner.sandbox import Deadlines, Engine, Image, RuntimeChoice, Sandbox, SandboxSpec
 from sandbox_runner.sandbox.container import launch
 
 pytestmark = pytest.mark.docker
@@ -44,9 +44,9 @@ LIES = {
 
 
 def lying(engine: Engine, image: Image, lie: str) -> Sandbox:
-    spec = SandboxSpec()
+    spec = SandboxSpec(deadlines=Deadlines(stop=0.3))
     command = ("python3", "-I", "-S", "-c", PRELUDE + lie)
-    container = launch(engine, spec, image=image.id, runtime="runc", uid=1 << 20, command=command)
+    container = launch(engine, spec, image=image, runtime="runc", uid=1 << 20, command=command)
     return Sandbox(
         engine, spec, image=image, runtime=RuntimeChoice("runc", "test"), uid=1 << 20, container=container
     )

@@ -182,7 +182,7 @@ print(json.dumps(done))
 
 @pytest.fixture(scope="module")
 def answers(engine, image, runtime) -> dict[str, int]:
-    return json.loads(ask_inside(engine, TRY, json.dumps(TABLE), image=image.id, runtime=runtime))
+    return json.loads(ask_inside(engine, TRY, json.dumps(TABLE), image=image, runtime=runtime))
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -196,6 +196,6 @@ def test_a_dangerous_system_call_is_denied(answers: dict[str, int], name: str, r
 
 
 def test_ordinary_programs_work_under_the_profile(engine, image, runtime) -> None:
-    done = json.loads(ask_inside(engine, WORK, image=image.id, runtime=runtime))
+    done = json.loads(ask_inside(engine, WORK, image=image, runtime=runtime))
     assert done[-1] == "execution domain"
     assert len(done) == 9

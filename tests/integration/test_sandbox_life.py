@@ -174,6 +174,21 @@ def test_an_image_without_python_is_named_and_leaves_nothing(engine, image, runt
         Sandbox.start(SandboxSpec(image="sandbox-runner-test:none"), engine=engine)
 
 
+def test_a_volume_that_an_image_declares_is_shut(engine, image, start_sandbox, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {image.name}\nVOLUME /data\n")
+    events = list(
+        engine.api.build(path=str(tmp_path), tag="sandbox-runner-test:volume", rm=True, decode=True)
+    )
+    assert "error" not in events[-1]
+    try:
+        sandbox = start_sandbox(image="sandbox-runner-test:volume")
+        mounts = engine.container(sandbox.container_id)["Mounts"]
+        assert [mount["Destination"] for mount in mounts if mount["Type"] == "volume"] == ["/workspace"]
+        assert sandbox.close().clean
+    finally:
+        engine.api.remove_image("sandbox-runner-test:volume", force=True)
+
+
 def test_an_unknown_runtime_is_a_configuration_error(engine, image) -> None:
     with pytest.raises(ConfigurationError, match=r"it knows: .*runc"):
         Sandbox.start(SandboxSpec(runtime="rocket"), engine=engine)
@@ -189,7 +204,7 @@ def test_auto_takes_the_strongest_runtime_that_starts_and_remembers(engine, imag
 
 
 def test_the_kernel_confirms_the_isolation(engine, image, runtime) -> None:
-    isolation = look_inside(engine, image=image.id, runtime=runtime)
+    isolation = look_inside(engine, image=image, runtime=runtime)
     assert isolation.ok, isolation.problems
     assert isolation.facts["interfaces"] == ["lo"]
     assert isolation.facts["routes"] <= 0

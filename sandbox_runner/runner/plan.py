@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox_runner.errors import RefusedError
 from sandbox_runner.policy import Policy, Privileges, guest_config
 from sandbox_runner.sandbox import SandboxSpec
 from sandbox_runner.trail import Trail
 
-__all__ = ["Wishes", "principal_of", "sandbox_spec"]
+__all__ = ["Wishes", "principal_of", "runtime_of", "sandbox_spec"]
 
 _GUEST_TASKS = 6  # of the limit on processes, the guest's own share: nothing can fork it out of work
+_ANY = "auto"
 _NOBODY = "executor"  # the format's own word for an agent that cannot be told
 
 
@@ -49,6 +51,24 @@ def principal_of(trail: Trail, given: str | None) -> str:
     return given or trail.agent or _NOBODY
 
 
+def runtime_of(policy: Policy, wish: str | None) -> str:
+    """The runtime a run asks for; a wish counts only where the policy leaves the choice.
+
+    The wish is no part of the policy: the same trail under the same policy gives the same facts on any runtime.
+
+    Raises:
+        RefusedError: the policy names another runtime than the one wished for.
+    """
+    if wish is None or wish in {_ANY, policy.runtime}:
+        return policy.runtime
+    if policy.runtime != _ANY:
+        raise RefusedError(
+            f"the policy {policy.name} allows the runtime {policy.runtime} and no other, not {wish}",
+            hint="leave --runtime out, or choose a policy that says auto",
+        )
+    return wish
+
+
 def sandbox_spec(
     trail: Trail,
     policy: Policy,
@@ -56,15 +76,12 @@ def sandbox_spec(
     *,
     run_id: str,
     image: str | None,
-    runtime: str | None,
+    runtime: str,
     principal: str,
     bind: Path | None = None,
     runtime_cache: Path | None = None,
 ) -> SandboxSpec:
-    """The sandbox that this trail gets: what the policy allows, less what the trail does not need.
-
-    ``runtime`` may only choose where the policy leaves the choice.
-    """
+    """The sandbox that this trail gets: what the policy allows, less what the trail does not need."""
     guest: dict[str, Any] = {
         **guest_config(policy, principal=principal, pushes=privileges.push),
         # Ids of bottles and grants derive from this: a trail gets the same ids wherever it is replayed.
@@ -78,7 +95,7 @@ def sandbox_spec(
     }
     return SandboxSpec(
         image=image,
-        runtime=runtime or policy.runtime,
+        runtime=runtime,
         resources=privileges.resources,
         guest=guest,
         run_id=run_id,

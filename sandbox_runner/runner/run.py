@@ -79,7 +79,7 @@ class Run:
     runs: Path
     store: SnapshotStore
     image: str | None
-    runtime: str | None
+    runtime: str
     runtime_cache: Path
     signer: SigningKey | None
     start: StartSandbox

@@ -17,7 +17,7 @@ from sandbox_runner.record import Log, RunRecord, SigningKey, new_run_id, signin
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.home import DEFAULT_TENANT, Home
 from sandbox_runner.runner.inputs import TrailInput, read_input
-from sandbox_runner.runner.plan import Wishes, principal_of
+from sandbox_runner.runner.plan import Wishes, principal_of, runtime_of
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress, silent
 from sandbox_runner.runner.run import Run
 from sandbox_runner.runner.starting import StartSandbox
@@ -43,6 +43,9 @@ class Runner:
         start: where sandboxes come from: started for each run, or taken from a warm pool.
         on_progress: told what a run does.
         log: the people's log, told of every call as it is recorded.
+
+    Raises:
+        RefusedError: the policy names another runtime.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class Runner:
         self.home = home or Home()
         self.tenant = tenant
         self.image = image
-        self.runtime = runtime
+        self.runtime = runtime_of(policy, runtime)
         self.principal = principal
         self.start = start
         self.on_progress = on_progress
@@ -140,7 +143,7 @@ class Runner:
         """What a run of this runner asks for under these limits, but for what is the run's own."""
         return SandboxSpec(
             image=self.image,
-            runtime=self.runtime or self.policy.runtime,
+            runtime=self.runtime,
             resources=resources,
             runtime_cache=self._runtime_cache,
         )

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_runner.errors import ConfigurationError, ExitCode, SnapshotError, TrailError, WorkspaceError
+from sandbox_runner.errors import (
+    ConfigurationError,
+    ExitCode,
+    RefusedError,
+    SnapshotError,
+    TrailError,
+    WorkspaceError,
+)
 from sandbox_runner.policy import Policy, admit, withhold
 from sandbox_runner.record import RunStatus
 from sandbox_runner.replay import TrailEvent
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.inputs import read_input
-from sandbox_runner.runner.plan import principal_of, sandbox_spec
+from sandbox_runner.runner.plan import principal_of, runtime_of, sandbox_spec
 from sandbox_runner.runner.runner import Runner
 from sandbox_runner.runner.summary import outcome_of, refusals_of, verdict_source
 from sandbox_runner.trail import TrailOpcodes, compile_worklog, load
@@ -112,12 +119,21 @@ def test_the_sandbox_gets_ids_that_depend_on_the_trail_alone() -> None:
     policy, trail = Policy.load("default"), trail_of({"op": "FILE_READ", "path": "a"})
     privileges = withhold(policy, admit(trail, policy).manifest)
     specs = [
-        sandbox_spec(trail, policy, privileges, run_id=run_id, image=None, runtime=None, principal="ann")
+        sandbox_spec(trail, policy, privileges, run_id=run_id, image=None, runtime="runc", principal="ann")
         for run_id in ("one", "two")
     ]
     assert specs[0].guest == specs[1].guest
     assert specs[0].guest["run_id"] == trail.sha256[:16]
     assert specs[0].guest["clock"] == 1_753_000_000
+
+
+def test_a_wish_chooses_a_runtime_only_where_the_policy_leaves_the_choice() -> None:
+    free, bound = Policy.load("default"), Policy.from_mapping({"policy": 1, "runtime": "runsc"})
+    assert runtime_of(free, None) == "auto"
+    assert runtime_of(free, "runc") == "runc"
+    assert runtime_of(bound, "auto") == runtime_of(bound, "runsc") == "runsc"
+    with pytest.raises(RefusedError, match="runsc and no other"):
+        runtime_of(bound, "runc")
 
 
 def test_the_principal_is_the_callers_word_then_the_trails_agent() -> None:

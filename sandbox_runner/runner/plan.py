@@ -54,7 +54,7 @@ def principal_of(trail: Trail, given: str | None) -> str:
 def runtime_of(policy: Policy, wish: str | None) -> str:
     """The runtime a run asks for; a wish counts only where the policy leaves the choice.
 
-    The wish is no part of the policy: the same trail under the same policy gives the same facts on any runtime.
+    The wish is no part of the policy: the same trail and policy give the same facts under any runtime.
 
     Raises:
         RefusedError: the policy names another runtime than the one wished for.

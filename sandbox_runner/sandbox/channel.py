@@ -115,9 +115,15 @@ class Channel:
         if self._queued >= _FLUSH_BYTES:
             self._write_some()
 
-    def flush(self) -> None:
-        """Hand over what is queued, as far as the stream takes it without waiting."""
+    def flush(self, *, allowance_s: float = 0.0) -> None:
+        """Hand over what is queued: all of it within ``allowance_s``, or by default what is taken at once."""
         self._write_some()
+        end = time.monotonic() + allowance_s
+        while self._queue and allowance_s:
+            self._watch(select.POLLOUT)
+            if not self._poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                raise ChannelError(f"The stream to the guest took nothing for {allowance_s:g} s.")
+            self._write_some()
 
     def abandon(self) -> None:
         """Give up on every open answer: each is taken and dropped before the next one is waited for."""

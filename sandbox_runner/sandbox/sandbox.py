@@ -275,8 +275,10 @@ class Sandbox:
         with self._explained():
             self.channel.write(bundle())
             self.channel.flush()
-            # The guest boots meanwhile.
+            # The guest's Python starts meanwhile.
             self._volumes = self._inspect_volumes()
+            # Without its last byte a guest does not boot, however long it is given.
+            self.channel.flush(allowance_s=self.spec.deadlines.start)
 
     def _inspect_volumes(self) -> tuple[str, ...]:
         inspected = self._engine.container(self.container_id) or {}

@@ -207,6 +207,23 @@ def test_stderr_is_kept_short_and_apart(guest_channel) -> None:
     assert len(channel.last_words) <= 4096
 
 
+def test_a_long_bundle_is_handed_over_whole_or_refused_in_time(guest_channel) -> None:
+    taken: list[int] = []
+
+    def take(guest):
+        while len(data := guest.connection.recv(1 << 16)) and sum(taken) + len(data) < 4 << 20:
+            taken.append(len(data))
+
+    channel = guest_channel(take)
+    channel.write(bytes(4 << 20))
+    channel.flush(allowance_s=PATIENT)
+    assert channel.unsent == 0
+    deaf = guest_channel(lambda guest: guest.connection.settimeout(1) or time.sleep(1))
+    deaf.write(bytes(4 << 20))
+    with pytest.raises(ChannelError, match="took nothing"):
+        deaf.flush(allowance_s=SOON)
+
+
 def test_an_end_of_the_stream_is_told_apart_from_silence(guest_channel) -> None:
     channel = guest_channel(lambda guest: guest.read_request())
     with pytest.raises(ChannelError, match="ended"):

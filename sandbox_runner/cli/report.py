@@ -58,10 +58,18 @@ def _changes(record: RunRecord, store: SnapshotStore) -> list[FileChange] | None
     if base is None or end is None:
         return None
     try:
-        changes = store.diff(base, end).changes
-        return [_change(store, change, patch=place < _PATCHES) for place, change in enumerate(changes)]
+        # The project's own files are what people look for; git's bookkeeping follows, without its lines.
+        changes = sorted(store.diff(base, end).changes, key=_is_git)
+        return [
+            _change(store, change, patch=place < _PATCHES and not _is_git(change))
+            for place, change in enumerate(changes)
+        ]
     except (SnapshotError, StoreError):
         return None
+
+
+def _is_git(change: Change) -> bool:
+    return b".git" in change.path.split(b"/")
 
 
 def _change(store: SnapshotStore, change: Change, *, patch: bool) -> FileChange:

@@ -42,6 +42,7 @@ class Agent:
             "scan": self.tree,
             "fetch": self.tree,
             "put": self.tree,
+            "seal": self.seal,
             "ledger": self.ledger,
             "bundles": self.bundles,
             "quiesce": self.quiesce,
@@ -104,6 +105,12 @@ class Agent:
                 self.host.send({"id": number, "ok": True, **answer}, content)
 
     def ledger(self, guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
+    def seal(self, _guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
+        """The workspace is filled and nothing will write: from here on nothing can."""
+        self.kinds.pop("put", None)
+        import_module("sandbox_runner.guest.confine").forbid_writing()
+        self.host.send({"id": number, "ok": True})
+
         """Hand out the run ledger and the bottles that were dropped."""
         header, content = guest.ledger.export()
         self.host.send({"id": number, "ok": True, **header}, content)

@@ -199,9 +199,11 @@ class Config(Section):
         clock: the run's time in seconds since 1970; the date of every commit.
         uid: the sandbox uid, which owns the workspace.
         workspace: where the workspace is mounted.
+        shared: whether somebody outside of this sandbox may change the workspace while the run lasts.
         scratch: directories that are emptied after foreign code ran.
         repositories: from repository numbers (as text) to directories relative to the workspace.
         push: ``deny`` or ``quarantine``.
+        withheld: methods that this run has no use for; they are refused.
     """
 
     run_id: str
@@ -209,9 +211,11 @@ class Config(Section):
     clock: int
     uid: int
     workspace: str
+    shared: bool
     scratch: list[str]
     repositories: dict[str, str]
     push: str
+    withheld: list[str]
     git: Git
     tests: Tests
     search: Search
@@ -224,9 +228,11 @@ class Config(Section):
         "clock": (check_count(0, 1 << 40), 0),
         "uid": (check_count(1, (1 << 32) - 2), None),
         "workspace": (check_text, "/workspace"),
+        "shared": (check_flag, False),
         "scratch": (check_texts, ["/tmp", "/dev/shm", "/dev/mqueue"]),
         "repositories": (_map(check_text), {"0": ".", "1": "."}),
         "push": (_one_of("deny", "quarantine"), "deny"),
+        "withheld": (check_texts, []),
         "git": (_section(Git), {}),
         "tests": (_section(Tests), {}),
         "search": (_section(Search), {}),

@@ -59,8 +59,12 @@ _WRITERS = ("file_write", "file_edit", "git_commit", "test_run", "spell_cast")
 _FILE_METHODS = ("file_read", "file_write", "file_edit")
 
 
-def judge(rules: Rules, state: State, method: str, arguments: dict[str, Any]) -> str | None:
+def judge(  # noqa: PLR0911 - a rule each
+    rules: Rules, state: State, method: str, arguments: dict[str, Any]
+) -> str | None:
     """Why the principal may not make this call now, or ``None`` if it may. Changes nothing."""
+    if method in rules.withheld:
+        return "refused: withheld, no step of this run was to use it"
     if state.room:
         reason = _confined(rules, state, method, arguments)
         if reason:

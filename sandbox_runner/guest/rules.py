@@ -84,13 +84,14 @@ BUILT_IN = (
 class Rules:
     """The declarations by name. A room or spell given as a bare text has no conditions."""
 
-    __slots__ = ("capabilities", "principal", "rooms", "self_declared_levels", "spells", "trust")
+    __slots__ = ("capabilities", "principal", "rooms", "self_declared_levels", "spells", "trust", "withheld")
 
     def __init__(self, config: Config) -> None:
         fleet = config.fleet
         self.principal = config.principal
         self.self_declared_levels = fleet.self_declared_levels
         self.trust = fleet.trust
+        self.withheld = frozenset(config.withheld)
         self.rooms: dict[str, Room] = _named(Room, fleet.rooms, "name")
         self.spells: dict[str, Spell] = _named(Spell, [*BUILT_IN, *fleet.spells], "name")
         self.capabilities: dict[str, Capability] = _named(Capability, fleet.capabilities, "action")

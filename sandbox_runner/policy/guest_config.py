@@ -8,16 +8,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from sandbox_runner.policy.policy import Policy
+from sandbox_runner.policy.privileges import Privileges
+from sandbox_runner.trail.operations import METHODS
 
 __all__ = ["guest_config"]
 
 
-def guest_config(policy: Policy, *, principal: str, pushes: bool = True) -> dict[str, Any]:
+def guest_config(policy: Policy, *, principal: str, privileges: Privileges | None = None) -> dict[str, Any]:
     """JSON-able settings for the guest.
 
-    Keys: ``repositories`` (number as text -> directory), ``push`` (``deny`` or ``quarantine``), ``tests``
-    (``timeout_s``, ``honour_project_config``, ``isolation``), ``search`` (``max_pattern_bytes``), ``bottles``
-    (``max_count``, ``max_bytes``; the messages that wait, ``in``, are the run's to add) and ``fleet``:
+    Keys: ``repositories`` (number as text -> directory), ``push`` (``deny`` or ``quarantine``), ``withheld``
+    (methods that are refused), ``tests`` (``timeout_s``, ``honour_project_config``, ``isolation``), ``search``
+    (``max_pattern_bytes``), ``bottles`` (``max_count``, ``max_bytes``; the messages that wait, ``in``, are the
+    run's to add) and ``fleet``:
     ``spells`` (``name``, ``level``, ``mana``, ``capability``, ``argv``), ``rooms`` (``name``, ``level``,
     ``capability``, ``read_only``, ``directory``, ``tests``; only rooms with rules, names are the guard's
     business), ``capabilities`` (``action``, ``uses``), ``undeclared_spell`` and ``empty_bottle`` (``skip`` or
@@ -26,14 +29,22 @@ def guest_config(policy: Policy, *, principal: str, pushes: bool = True) -> dict
     Args:
         policy: the effective policy.
         principal: the acting agent; its trust is ``principal_trust``, or less where ``trust`` says so.
-        pushes: whether the run pushes at all; without, there is no quarantine.
+        privileges: what the run needs. Without a push there is no quarantine, without a test no test server,
+            and every method that it does not need is refused. ``None`` withholds nothing.
     """
     fleet = policy.fleet
     trust = {**fleet.trust, principal: min(fleet.principal_trust, fleet.trust.get(principal, 100))}
+    tests = policy.tests.model_dump(include={"timeout_s", "honour_project_config", "isolation"})
+    push, withheld = policy.git.push, []
+    if privileges is not None:
+        push = push if privileges.push else "deny"
+        tests["isolation"] = tests["isolation"] if privileges.tests else "fresh"
+        withheld = sorted(METHODS.keys() - {*privileges.methods})
     return {
         "repositories": dict(policy.git.repositories),
-        "push": policy.git.push if pushes else "deny",
-        "tests": policy.tests.model_dump(include={"timeout_s", "honour_project_config", "isolation"}),
+        "push": push,
+        "withheld": withheld,
+        "tests": tests,
         "search": policy.search.model_dump(),
         "bottles": policy.bottles.model_dump(include={"max_count", "max_bytes"}),
         "fleet": {

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sandbox_runner.policy.manifest import Manifest
 from sandbox_runner.policy.policy import Policy
 from sandbox_runner.policy.schema import Resources
+from sandbox_runner.trail.operations import METHODS
 
 __all__ = ["Privileges", "withhold"]
 
@@ -26,7 +27,8 @@ class Privileges:
         git: git at all.
         search: the search tool.
         programs: foreign code may run (tests or commands of spells).
-        writes: the workspace can be written.
+        writes: the workspace can be written; else it is sealed once it is filled.
+        methods: what the world does for this trail; the guest refuses every other one.
         resources: the policy's limits, lower where nothing in the trail could use them.
         withheld: one sentence for each thing that the policy allows and the trail does not need.
     """
@@ -37,6 +39,7 @@ class Privileges:
     search: bool
     programs: bool
     writes: bool
+    methods: tuple[str, ...]
     resources: Resources
     withheld: tuple[str, ...]
 
@@ -45,7 +48,12 @@ class Privileges:
         flags = {
             name: getattr(self, name) for name in ("tests", "push", "git", "search", "programs", "writes")
         }
-        return {**flags, "resources": self.resources.model_dump(), "withheld": list(self.withheld)}
+        return {
+            **flags,
+            "methods": list(self.methods),
+            "resources": self.resources.model_dump(),
+            "withheld": list(self.withheld),
+        }
 
 
 def withhold(policy: Policy, manifest: Manifest) -> Privileges:
@@ -75,6 +83,7 @@ def withhold(policy: Policy, manifest: Manifest) -> Privileges:
         search=search,
         programs=programs,
         writes=writes,
+        methods=tuple(name for name, operation in METHODS.items() if operation.opcode.name in opcodes),
         resources=resources,
         withheld=tuple(sentence for sentence, applies in missing.items() if applies),
     )

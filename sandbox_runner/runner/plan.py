@@ -83,7 +83,7 @@ def sandbox_spec(
 ) -> SandboxSpec:
     """The sandbox that this trail gets: what the policy allows, less what the trail does not need."""
     guest: dict[str, Any] = {
-        **guest_config(policy, principal=principal, pushes=privileges.push),
+        **guest_config(policy, principal=principal, privileges=privileges),
         # Ids of bottles and grants derive from this: a trail gets the same ids wherever it is replayed.
         "run_id": trail.sha256[:16],
         "principal": principal,
@@ -100,5 +100,6 @@ def sandbox_spec(
         guest=guest,
         run_id=run_id,
         bind=bind,
+        writes=privileges.writes,
         runtime_cache=runtime_cache,
     )

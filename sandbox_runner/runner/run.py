@@ -179,6 +179,8 @@ class Run:
         )
         if base is not None and not self.wishes.bind:
             self.store.fill(base.digest, sandbox)
+        if not self.privileges.writes:
+            sandbox.seal()
         recorder = directory.recorder(log=self.log, context={"container": sandbox.container_id[:12]})
         guarded = GuardedWorld(ContainerWorld(sandbox), self.policy, refusals=self.admission.refused)
         ending.executor = TrailExecutor(

@@ -1,12 +1,12 @@
 """What a container is allowed: one pure function from limits to Docker's HostConfig.
 
-    root            read-only; /tmp and /dev/shm are small memory file systems, the workspace a volume in
-    memory network         disabled altogether: only a loopback of its own exists capabilities    none but
-    SETUID, SETGID and KILL, which the guest needs to wear and to end the sandbox uid privileges
-    no_new_privs; a random uid per sandbox, so that nothing counted per uid is shared system calls    the
-    profile of ``config/seccomp.json`` kernel facts    /proc and /sys entries that tell about the host are
-    masked beyond Docker's list resources       memory equal to memory plus swap, cpus, processes,
-    descriptors, no core files, inodes
+    root            read-only; /tmp and /dev/shm are small memory file systems, the workspace a volume in memory
+    network         disabled altogether: only a loopback of its own exists
+    capabilities    none but SETUID, SETGID and KILL, which the guest needs to wear and to end the sandbox uid
+    privileges      no_new_privs; a random uid per sandbox, so that nothing counted per uid is shared
+    system calls    the profile of ``config/seccomp.json``
+    kernel facts    /proc and /sys entries that tell about the host are masked beyond Docker's list
+    resources       memory equal to memory plus swap, cpus, processes, descriptors, no core files, inodes
 
 Everything that lives in memory (workspace, /tmp, /dev/shm) counts against the memory limit, so together with
 a reserve for the guest it must stay below it: then what fills a file system gets ENOSPC, and nobody is
@@ -78,7 +78,13 @@ def random_uid(security_options: Sequence[str]) -> int:
 
 
 def host_config(
-    resources: Resources, *, runtime: str, uid: int, labels: Mapping[str, str], bind: Path | None = None
+    resources: Resources,
+    *,
+    runtime: str,
+    uid: int,
+    labels: Mapping[str, str],
+    bind: Path | None = None,
+    writes: bool = True,
 ) -> dict[str, Any]:
     """Docker's HostConfig for one sandbox.
 
@@ -88,6 +94,7 @@ def host_config(
         uid: the uid that the guest will wear; it owns the workspace.
         labels: put on the workspace's volume.
         bind: a directory of the host mounted as the workspace instead of a volume (trusted use only).
+        writes: whether that directory may be written.
 
     Raises:
         ConfigurationError: the file systems in memory do not fit into the memory limit.
@@ -103,7 +110,7 @@ def host_config(
         "MaskedPaths": list(MASKED),
         "Memory": resources.memory,
         "MemorySwap": resources.memory,
-        "Mounts": [_workspace(resources, uid, labels) if bind is None else _bound(bind)],
+        "Mounts": [_workspace(resources, uid, labels) if bind is None else _bound(bind, writes=writes)],
         "NanoCpus": round(resources.cpus * 1_000_000_000),
         "OomScoreAdj": _OOM_ADJUSTMENT,
         "PidsLimit": resources.pids + _OWN_TASKS.get(runtime, _KERNEL_TASKS),
@@ -149,8 +156,8 @@ def _workspace(resources: Resources, uid: int, labels: Mapping[str, str]) -> Mou
     return Mount(WORKSPACE, None, type="volume", no_copy=True, labels=dict(labels), driver_config=driver)
 
 
-def _bound(directory: Path) -> Mount:
-    return Mount(WORKSPACE, str(directory), type="bind", propagation="rprivate")
+def _bound(directory: Path, *, writes: bool) -> Mount:
+    return Mount(WORKSPACE, str(directory), type="bind", propagation="rprivate", read_only=not writes)
 
 
 def seccomp_sha256() -> str:

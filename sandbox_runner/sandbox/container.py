@@ -72,7 +72,9 @@ def launch(
 
 def _settings(engine: Engine, spec: SandboxSpec, *, image: Image, runtime: str, uid: int) -> dict[str, Any]:
     labels = {**spec.labels, **owner_labels(spec.run_id, lifetime_s=spec.deadlines.lifetime)}
-    host = host_config(spec.resources, runtime=runtime, uid=uid, labels=labels, bind=spec.bind)
+    host = host_config(
+        spec.resources, runtime=runtime, uid=uid, labels=labels, bind=spec.bind, writes=spec.writes
+    )
     # A volume that an image declares would be writable, unlimited and on the host's disk.
     host["Tmpfs"].update(dict.fromkeys(image.volumes, "size=4096,nr_inodes=2,mode=0555,ro"))
     settings: dict[str, Any] = engine.api.create_container_config(

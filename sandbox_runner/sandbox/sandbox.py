@@ -239,6 +239,10 @@ class Sandbox:
         finally:
             self.channel.abandon()
 
+    def seal(self) -> None:
+        """The workspace is filled and nothing is to write: there is no way to write from here on."""
+        self.request("seal")
+
     def ledger(self) -> Answer:
         """The run's ledger and bottles, as the guest kept them."""
         return self.request("ledger")

@@ -44,12 +44,16 @@ class SandboxSpec:
     """One sandbox to be.
 
     Attributes:
-        image: name of an image with Python 3.8+; ``None`` is the default image, built where missing. runtime:
-        ``auto``, or a runtime that the Engine knows. resources: limits of the container. guest: the guest's
-        configuration; ``run_id`` and ``uid`` are filled in here. run_id: names the run in labels and in the
-        guest. labels: further labels of the container, for the caller's own use. bind: a directory of the
-        host to work in place of a copy. For trusted trails only: what runs in the sandbox
-            changes it, and it has no size limit.
+        image: name of an image with Python 3.8+; ``None`` is the default image, built where missing.
+        runtime: ``auto``, or a runtime that the Engine knows.
+        resources: limits of the container.
+        guest: the guest's configuration; ``run_id`` and ``uid`` are filled in here.
+        run_id: names the run in labels and in the guest.
+        labels: further labels of the container, for the caller's own use.
+        bind: a directory of the host to work in place of a copy. For trusted trails only: what runs in the
+            sandbox changes it, and it has no size limit.
+        writes: whether anything writes in the workspace once it is filled. Without, who fills it seals it
+            (``Sandbox.seal``), and a directory of the host is mounted read-only.
         deadlines: see ``Deadlines``.
         runtime_cache: a file that keeps what ``auto`` found out, ``None`` to ask again in every process.
     """
@@ -61,5 +65,6 @@ class SandboxSpec:
     run_id: str = field(default_factory=new_run_id)
     labels: Mapping[str, str] = field(default_factory=dict)
     bind: Path | None = None
+    writes: bool = True
     deadlines: Deadlines = field(default_factory=Deadlines)
     runtime_cache: Path | None = None

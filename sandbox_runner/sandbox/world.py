@@ -70,6 +70,8 @@ class ContainerWorld(World):
         try:
             if workspace is not None:
                 fill(sandbox, Path(workspace))
+            if not sandbox.spec.writes:
+                sandbox.seal()
         except BaseException:
             sandbox.close()
             raise

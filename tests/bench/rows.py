@@ -51,7 +51,7 @@ class Bench:
     def spec(self, trail: Trail, *, tests: bool = False) -> SandboxSpec:
         """The sandbox that the runner would give this trail."""
         privileges = withhold(WIDE, admit(trail, WIDE).manifest)
-        guest = guest_config(WIDE, principal="bench", pushes=privileges.push)
+        guest = guest_config(WIDE, principal="bench", privileges=privileges)
         return SandboxSpec(runtime=self.runtime, resources=privileges.resources, guest=guest)
 
     def folder(self) -> Path:

@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
+from sandbox_runner.guest.config import Config
+from sandbox_runner.guest.ledger import judge
+from sandbox_runner.guest.rules import Rules, State
 from sandbox_runner.policy import Manifest, Policy, admit, explain, guest_config, what_if, withhold
 from sandbox_runner.trail import Trail, TrailOpcodes, compile_worklog, load
+from sandbox_runner.trail.operations import METHODS
 
 SESSION = [
     {"op": "SEARCH_CODE", "pattern": "def f"},
@@ -243,10 +247,9 @@ def test_the_guest_is_told_what_the_policy_says() -> None:
             "trust": {"bob": 40},
         }
     )
-    config = guest_config(policy, principal="ada", pushes=False)
+    config = guest_config(policy, principal="ada")
     assert json.loads(json.dumps(config)) == config
-    assert config["push"] == "deny"
-    assert guest_config(policy, principal="ada")["push"] == "quarantine"
+    assert (config["push"], config["withheld"]) == ("quarantine", [])
     assert config["fleet"] == {
         "spells": [
             {"name": "list", "level": 1, "mana": 5, "capability": "", "argv": ["ls"]},
@@ -269,3 +272,21 @@ def test_the_guest_is_told_what_the_policy_says() -> None:
         "trust": {"bob": 40, "ada": 60},
     }
     assert guest_config(policy, principal="bob")["fleet"]["trust"] == {"bob": 40}
+
+
+def test_the_guest_of_a_trail_that_reads_has_no_test_server_no_quarantine_and_no_other_method() -> None:
+    policy = Policy.load("default")
+    reads = withhold(policy, admit(trail_of({"op": "FILE_READ", "path": "a"}), policy).manifest)
+    config = guest_config(policy, principal="ada", privileges=reads)
+    assert (config["push"], config["tests"]["isolation"]) == ("deny", "fresh")
+    assert {*METHODS} - {*config["withheld"]} == {"file_read"} == {*reads.methods}
+    everything = withhold(policy, Manifest.of(trail_of(*SESSION).steps))
+    assert guest_config(policy, principal="ada", privileges=everything) == guest_config(
+        policy, principal="ada"
+    )
+
+
+def test_a_withheld_method_is_refused_by_the_guests_judge() -> None:
+    rules = Rules(Config({"uid": 9, "withheld": ["file_write"]}, "config"))
+    asked = [judge(rules, State(rules), method, {"path": "a"}) for method in ("file_write", "file_read")]
+    assert asked == ["refused: withheld, no step of this run was to use it", None]

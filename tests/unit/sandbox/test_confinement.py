@@ -55,7 +55,9 @@ def test_the_workspace_is_a_bounded_volume_of_the_sandboxs_uid() -> None:
 def test_a_directory_of_the_host_is_mounted_only_when_asked_for() -> None:
     host = host_config(Resources(), runtime="runc", uid=5, labels={}, bind=Path("/srv/project"))
     (mount,) = host["Mounts"]
-    assert (mount["Type"], mount["Source"]) == ("bind", "/srv/project")
+    assert (mount["Type"], mount["Source"], mount["ReadOnly"]) == ("bind", "/srv/project", False)
+    host = host_config(Resources(), runtime="runc", uid=5, labels={}, bind=Path("/srv/project"), writes=False)
+    assert host["Mounts"][0]["ReadOnly"] is True
 
 
 def test_uids_differ_and_fit_the_engines_range() -> None:

@@ -155,9 +155,16 @@ SESSION_LABELS = {"sandbox-runner.test": secrets.token_hex(8)}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for ``runtime`` runs under each of runc and runsc that Docker knows here."""
+    """A test that asks for ``runtime`` runs under each of runc and runsc that Docker knows here.
+
+    One that asks for ``way`` runs its tests in each way that matters: a new process for every run, or forks
+    of a server, the latter under each runtime.
+    """
     if "runtime" in metafunc.fixturenames:
         metafunc.parametrize("runtime", registered_runtimes(), scope="session")
+    if "way" in metafunc.fixturenames:
+        ways = [("runc", "fresh"), *((runtime, "server") for runtime in registered_runtimes())]
+        metafunc.parametrize("way", ways, ids=map("-".join, ways), scope="session")
 
 
 @functools.cache

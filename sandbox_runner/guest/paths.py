@@ -21,7 +21,8 @@ __all__ = ["close_parent", "normal", "open_directory", "open_file", "open_parent
 PATH_LIMIT = 4096
 """Longest path in bytes; the kernel's own PATH_MAX."""
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_PATH older gVisor ignores O_NOFOLLOW beside O_DIRECTORY and goes where a link leads.
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CHUNK = 1 << 20
 _GIT_FILES = (b".gitmodules", b".gitattributes")

@@ -195,13 +195,19 @@ class Repository:
                 raise StepError("not a git repository: " + self.name) from None
             self._initialise()
             mode = stat.S_IFDIR
-        if not stat.S_ISDIR(mode):
-            raise StepError("unsupported repository: .git is no directory: " + self.name)
-        try:
-            fd = os.open(".git", _DIRECTORY, dir_fd=self._tree)
         except OSError as error:
             raise step_error(error, ".git") from None
-        if _exists(fd, b"commondir"):  # configuration and references would come from elsewhere
+        if not stat.S_ISDIR(mode):
+            raise StepError("unsupported repository: .git is no directory: " + self.name)
+        fd = -1
+        try:
+            fd = os.open(".git", _DIRECTORY, dir_fd=self._tree)
+            linked = _exists(fd, b"commondir")  # configuration and references would come from elsewhere
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            raise step_error(error, ".git") from None
+        if linked:
             os.close(fd)
             raise StepError("unsupported repository: .git is a linked working tree: " + self.name)
         return fd

@@ -79,10 +79,10 @@ class Cursor:
     def descend(self, name: bytes) -> os.stat_result:
         """Enter a child directory; returns its stat."""
         try:
-            fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=self.fd)
+            fd = self._open_child(name)
         except PermissionError:
             self._make_readable(name, 0o700)
-            fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=self.fd)
+            fd = self._open_child(name)
         found = os.fstat(fd)
         if self._lift and found.st_mode & 0o700 != 0o700:
             os.fchmod(fd, 0o700)  # readable yet not searchable, or closed to writing
@@ -109,6 +109,14 @@ class Cursor:
         except PermissionError:
             self._make_readable(name, 0o600)
             return os.open(name, _FILE_FLAGS, dir_fd=self.fd)
+
+    def _open_child(self, name: bytes) -> int:
+        """In two steps, because older gVisor ignores O_NOFOLLOW beside O_DIRECTORY unless O_PATH is there."""
+        place = os.open(name, _DIRECTORY_FLAGS | os.O_PATH, dir_fd=self.fd)
+        try:
+            return os.open(b".", _DIRECTORY_FLAGS, dir_fd=place)
+        finally:
+            os.close(place)
 
     def _make_readable(self, name: bytes, mode: int) -> None:
         found = os.stat(name, dir_fd=self.fd, follow_symlinks=False)

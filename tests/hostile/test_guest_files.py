@@ -29,9 +29,9 @@ Do = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
-def world(engine: Engine, image: Image) -> Iterator[ContainerWorld]:
+def world(runtime: str, engine: Engine, image: Image) -> Iterator[ContainerWorld]:
     small = Resources(memory=512 << 20, workspace=16 << 20, workspace_inodes=500)
-    with ContainerWorld.start(spec=SandboxSpec(runtime="runc", resources=small), engine=engine) as world:
+    with ContainerWorld.start(spec=SandboxSpec(runtime=runtime, resources=small), engine=engine) as world:
         setting = (("file_write", {"path": "test_traps.py", "content": TRAPS}),)
         run = (("test_run", {"test_path": "test_traps.py", "expected": 1}),)
         calls = [Call(METHODS[method].opcode, method, arguments) for method, arguments in (*setting, *run)]

@@ -15,10 +15,11 @@ pytestmark = pytest.mark.docker
 Do = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module", params=["fresh", "server"])
-def do(request: pytest.FixtureRequest, engine: Engine, image: Image) -> Iterator[Do]:
-    guest = {"tests": {"isolation": request.param, "timeout_s": 20, "honour_project_config": False}}
-    with ContainerWorld.start(spec=SandboxSpec(runtime="runc", guest=guest), engine=engine) as world:
+@pytest.fixture(scope="module")
+def do(way: tuple[str, str], engine: Engine, image: Image) -> Iterator[Do]:
+    runtime, isolation = way
+    guest = {"tests": {"isolation": isolation, "timeout_s": 20, "honour_project_config": False}}
+    with ContainerWorld.start(spec=SandboxSpec(runtime=runtime, guest=guest), engine=engine) as world:
 
         def do(method: str, **arguments: Any) -> Outcome:
             return world.perform(Call(METHODS[method].opcode, method, arguments))

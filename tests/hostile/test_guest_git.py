@@ -122,6 +122,7 @@ def test_no_program_that_a_repository_names_is_run_by_commit_or_push(
         ("os.mkdir('.git')", "not a git repository"),
         ("os.mkdir('.git'); os.mkfifo('.git/HEAD')", "not a git repository"),
         ("os.mkdir('.git'); os.chmod('.git', 0)", "permission denied"),
+        ("os.mkdir('.git'); os.chmod('.git', 0o400)", "permission denied"),
     ],
 )
 def test_a_repository_that_is_elsewhere_or_none_is_a_failed_step(

@@ -100,17 +100,18 @@ class Agent:
     def tree(self, guest: Guest, number: int, header: dict[str, Any], body: bytes) -> None:
         """Scan, fetch or fill the workspace, answer by answer; the sandbox uid is worn for each."""
         handler = import_module("sandbox_runner.guest.tree").HANDLERS[header["do"]]
+        guest.index = None
         with guest.identity:
             for answer, content in handler(guest.root, header, body):
                 self.host.send({"id": number, "ok": True, **answer}, content)
 
-    def ledger(self, guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
     def seal(self, _guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """The workspace is filled and nothing will write: from here on nothing can."""
         self.kinds.pop("put", None)
         import_module("sandbox_runner.guest.confine").forbid_writing()
         self.host.send({"id": number, "ok": True})
 
+    def ledger(self, guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """Hand out the run ledger and the bottles that were dropped."""
         header, content = guest.ledger.export()
         self.host.send({"id": number, "ok": True, **header}, content)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sandbox_runner.guest.config import Config
     from sandbox_runner.guest.host import HostStream
+    from sandbox_runner.guest.search_index import SearchIndex
 
 __all__ = ["Guest"]
 
@@ -27,9 +28,10 @@ class Guest:
         root: descriptor of the workspace, opened as the sandbox uid.
         bundles: push bundles by repository and branch, in memory that foreign code cannot reach.
         server: the pre-loaded test server, once started.
+        index: what searches remember of the workspace; ``None`` after anything that may have changed it.
     """
 
-    __slots__ = ("bundles", "children", "config", "host", "identity", "ledger", "root", "server")
+    __slots__ = ("bundles", "children", "config", "host", "identity", "index", "ledger", "root", "server")
 
     def __init__(self, config: Config, host: HostStream) -> None:
         self.config = config
@@ -41,6 +43,7 @@ class Guest:
         self.ledger = Ledger(config)
         self.bundles: dict[tuple[str, str], Any] = {}
         self.server: Any = None
+        self.index: SearchIndex | None = None
 
     def full(self) -> str:
         """Which limit of the workspace's file system a lack of space means: ``inodes`` or ``disk``."""

@@ -61,7 +61,7 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
     try:
         _bound_names(arguments)
         guest.ledger.admit(method, arguments)
-        outcome: Outcome = _handler(guest, method)(guest, **arguments)
+        outcome: Outcome = _handler(method)(guest, **arguments)
     except StepError as error:
         outcome = Outcome(f"{method}: ERROR {error.reason}", error.details, error.status)
     if guest.ledger.room:
@@ -81,13 +81,11 @@ def _bound_names(arguments: dict[str, Any]) -> None:
             raise StepError(f"{name} of {len(value)} characters is over the limit of {_NAME_LIMIT}")
 
 
-def _handler(guest: Guest, method: str) -> Callable[..., Outcome]:
+def _handler(method: str) -> Callable[..., Outcome]:
     module, parameters = METHODS[method]
-    if module is not files:
-        guest.host.flush()  # what comes may take long; answers that are ready do not wait for it
-        if type(module) is str:
-            module = import_module("sandbox_runner.guest." + module)
-            METHODS[method] = module, parameters
+    if type(module) is str:
+        module = import_module("sandbox_runner.guest." + module)
+        METHODS[method] = module, parameters
     handler: Callable[..., Outcome] = getattr(module, method)
     return handler
 

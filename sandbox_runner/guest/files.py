@@ -50,6 +50,8 @@ def file_write(guest: Guest, path: str, content: str) -> Outcome:
         try:
             mode, before = _existing(guest, parent, parts[-1], path)
             _replace(guest, parent, parts[-1], data, path=path, mode=mode)
+            if guest.index is not None:
+                guest.index.wrote(guest.root, parts, data, created=mode is None)
         finally:
             close_parent(guest.root, parent)
     details: dict[str, Any] = {
@@ -86,6 +88,8 @@ def file_edit(guest: Guest, path: str, old: str, new: str) -> Outcome:
             if len(after) > guest.config.limits.file_bytes:
                 raise StepError(f"file would grow to {len(after)} bytes, over the limit")
             _replace(guest, parent, parts[-1], after, path=path, mode=mode)
+            if guest.index is not None:
+                guest.index.wrote(guest.root, parts, after, created=False)
         finally:
             close_parent(guest.root, parent)
     return Outcome(

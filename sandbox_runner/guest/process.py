@@ -162,9 +162,10 @@ class Program:
         sinks: see ``Pipes``.
         stdin: what it reads.
         extra: environment beyond the fixed one.
+        only_reads: it is the image's own and changes nothing, so what is remembered of the workspace holds.
     """
 
-    __slots__ = ("argv", "cwd", "extra", "sinks", "stdin")
+    __slots__ = ("argv", "cwd", "extra", "only_reads", "sinks", "stdin")
 
     def __init__(
         self,
@@ -174,7 +175,9 @@ class Program:
         sinks: Sequence[tuple[tuple[int, ...], Sink]],
         stdin: bytes = b"",
         extra: Mapping[str, str] | None = None,
+        only_reads: bool = False,
     ) -> None:
+        self.only_reads = only_reads
         self.argv = argv
         self.cwd = cwd
         self.sinks = sinks
@@ -190,6 +193,7 @@ def run(guest: Guest, program: Program, seconds: float) -> Ended:
         OSError: it could not be started.
     """
     seconds = min(seconds, guest.config.limits.call_s)
+    index = guest.index if program.only_reads else None
     pipes = Pipes(program.sinks, program.stdin)
     try:
         pid, failure = _start(guest, program, pipes, seconds)
@@ -202,6 +206,7 @@ def run(guest: Guest, program: Program, seconds: float) -> Ended:
             os.close(failure)
     finally:
         pipes.close()
+    guest.index = index
     if number:
         raise OSError(int(number), os.strerror(int(number)), program.argv[0])
     return ended
@@ -222,6 +227,8 @@ def supervise(
     Raises:
         HostGoneError: the host went away.
     """
+    guest.index = None  # whatever runs may change every file
+    guest.host.flush()  # it may take long; answers that are ready do not wait for it
     counters = LimitCounters()
     deadline = time.monotonic() + seconds
     poller = select.poll()

@@ -1,0 +1,198 @@
+"""Searches answered from memory are ripgrep's answers, whatever the workspace holds and becomes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from sandbox_runner.guest import search
+from sandbox_runner.guest.config import Config
+from sandbox_runner.guest.files import file_edit, file_write
+from sandbox_runner.guest.outcome import StepError
+from sandbox_runner.guest.search_index import SearchIndex, plain_words
+from sandbox_runner.guest.sinks import Whole
+
+NAMES = [
+    *("a", "b.py", "c d", "-e", "é", ".hidden", ".git", "info", "exclude", "HEAD"),
+    *(".gitignore", ".ignore", ".rgignore"),
+]
+PIECES = [
+    *(b"def", b"wrap", b"a", b"\n", b"\r\n", b"\0", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"\xff"),
+    *("é".encode(), "é".encode()[:1], b".", b"b.py\n", b"*\n", b"!a\n", b"/b.py\n", b"#\n", b" ", b"LONG"),
+]
+LONG = b"x" * 70_000  # more than ripgrep reads at once
+WORDS = [
+    *("def", "wrap", "a", "é", ".", r"\.", "de|wrap", "fw", "a|", "|"),
+    *("x", "  ", "\ufeff", "(?i)DEF", r"a\b"),
+]
+
+paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+contents = st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join)
+entries = st.tuples(paths, st.sampled_from(["file", "file", "file", "link", "pipe", "dir"]), contents)
+patterns = st.sampled_from(WORDS) | st.text(max_size=3) | st.sampled_from(["wrap", "def"])
+texts = contents.map(lambda data: data.decode(errors="replace"))
+writing = st.tuples(st.just("write"), paths, texts)
+editing = st.tuples(st.just("edit"), paths, texts)
+searching = st.tuples(st.just("search"), patterns, st.just(""))
+steps = st.lists(writing | editing | searching | searching, max_size=12)
+
+
+@contextmanager
+def a_guest(tree: list[tuple[str, str, bytes]]) -> Iterator[Any]:
+    """What the methods need of a guest, over a directory of this machine; ripgrep runs there as it is."""
+    with TemporaryDirectory() as folder:
+        for path, kind, data in tree:
+            place(Path(folder), path, kind, data)
+        root = os.open(folder, os.O_RDONLY)
+        config = Config({"uid": 1}, "config")
+        yield SimpleNamespace(
+            root=root, config=config, identity=nullcontext(), index=None, full=lambda: "disk", folder=folder
+        )
+        os.close(root)
+
+
+def place(folder: Path, path: str, kind: str, data: bytes) -> None:
+    target = folder / path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "file":
+            target.write_bytes(data.replace(b"LONG", LONG))
+        elif kind == "link":
+            target.symlink_to("a")
+        elif kind == "pipe":
+            target = folder / "pipe"  # as a file of rules, or behind a link to one, it would hold ripgrep up
+            os.mkfifo(target)
+        else:
+            target.mkdir()
+    except OSError:  # two entries want the same place
+        return
+
+
+def ripgrep(guest: Any, arguments: list[str]) -> tuple[Any, Whole, str]:
+    program = shutil.which("rg")
+    assert program, "these tests need ripgrep (Debian: apt-get install ripgrep)"
+    command = [program, *search._ARGUMENTS, *arguments, "--", "."]
+    done = subprocess.run(command, cwd=guest.folder, capture_output=True, timeout=30, check=False)
+    output = Whole(1 << 20)
+    output.take(done.stdout)
+    ended = SimpleNamespace(code=done.returncode, signal=None, timed_out=False, exhausted=[])
+    return ended, output, done.stderr.decode().strip()
+
+
+def answer(guest: Any, pattern: str) -> object:
+    try:
+        outcome = search.search_code(guest, pattern)
+    except StepError as error:
+        return error.reason
+    return outcome.text, outcome.details
+
+
+def perform(guest: Any, kind: str, subject: str, text: str) -> None:
+    try:
+        if kind == "write":
+            file_write(guest, subject, text)
+        else:
+            file_edit(guest, subject, text[:1] or "d", text)
+    except StepError:
+        return
+
+
+@pytest.fixture(autouse=True)
+def _host_ripgrep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_ripgrep", ripgrep)
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.generate],  # shrinking what starts programs takes minutes
+)
+@given(st.lists(entries, max_size=6), steps)
+@example([("b.py", "file", b"\xef\xbb\xbfdef\xff wrap")], [("search", "wrap", "")])
+@example([("a", "file", b"LONGdef\0")], [("search", "def", "")])
+@example([("a", "file", b"\xff\xfed\0e\0f\0")], [("search", "def", "")])
+@example([(".ignore", "file", b"b.py\n")], [("write", "a/b.py", "wrap"), ("search", "wrap", "")])
+@example([("a", "file", b"wrap")], [("write", ".gitignore", "a\n"), ("search", "wrap", "")])
+@example([(".git/HEAD", "file", b"")], [("write", ".gitignore", "a\n"), ("write", "a", "wrap")])
+def test_every_answer_from_memory_is_the_one_that_ripgrep_gives(
+    tree: list[tuple[str, str, bytes]], actions: list[tuple[str, str, str]]
+) -> None:
+    with a_guest(tree) as guest:
+        answer(guest, "def")
+        for kind, subject, text in [*actions, ("search", "wrap", "")]:
+            if kind != "search":
+                perform(guest, kind, subject, text)
+                continue
+            mine, kept = answer(guest, subject), guest.index
+            guest.index = None
+            theirs = answer(guest, subject)
+            guest.index = kept
+            assert mine == theirs
+
+
+def test_the_second_search_for_words_reads_the_files_and_the_third_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def counted(guest: Any, arguments: list[str]) -> tuple[Any, Whole, str]:
+        asked.append(arguments[0])
+        return ripgrep(guest, arguments)
+
+    monkeypatch.setattr(search, "_ripgrep", counted)
+    with a_guest([("a", "file", b"wrap")]) as guest:
+        for _ in range(3):
+            answer(guest, "wrap")
+        assert asked == ["--files-with-matches", "--files"]
+        file_write(guest, "b.py", "wrap")
+        assert answer(guest, "wrap")[1]["files"] == ["a", "b.py"]  # type: ignore[index]
+        assert len(asked) == 2
+
+
+def test_a_workspace_that_others_change_is_searched_anew_each_time() -> None:
+    with a_guest([("a", "file", b"wrap")]) as guest:
+        guest.config = Config({"uid": 1, "shared": True}, "config")
+        for _ in range(3):
+            answer(guest, "wrap")
+        assert guest.index is None
+
+
+@pytest.mark.parametrize(("count", "size"), [(2_001, 1), (3, 2 << 20)])
+def test_what_an_index_keeps_is_bounded(count: int, size: int) -> None:
+    with a_guest([(f"f{number}", "file", b"x" * size) for number in range(count)]) as guest:
+        index = SearchIndex()
+        index.fill(guest.root, [b"f%d" % number for number in range(count)])
+        assert not index.fit
+        index.wrote(guest.root, [b"new"], b"y", created=True)
+        assert not index.fit
+        assert index.find([b"y"]) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (b"def wrap", [b"def wrap"]),
+        (rb"wrap\(|\.x", [b"wrap(", b".x"]),
+        (rb"wrap\d", None),
+        (b"a.b", None),
+        (b"a||b", None),
+        (b"", None),
+        (b"a\nb", None),
+        (b"a\\", None),
+        (b"a" * 4097, None),
+    ],
+)
+def test_words_are_told_from_patterns(pattern: bytes, words: list[bytes] | None) -> None:
+    assert plain_words(pattern) == words

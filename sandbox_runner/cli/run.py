@@ -15,14 +15,13 @@ from sandbox_runner.cli.progress import watching
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.settings import Settings
-from sandbox_runner.cli.signing import read_signing_key
 from sandbox_runner.cli.summary import next_commands, show_record, summary_of
 from sandbox_runner.cli.text import printable
 from sandbox_runner.cli.usage import UsageError
 from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
 from sandbox_runner.fleet import run_many
 from sandbox_runner.policy import Policy
-from sandbox_runner.record import Log, RunRecord, people_log
+from sandbox_runner.record import Log, RunRecord, load_signing_key, people_log
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.progress import OnProgress
 from sandbox_runner.runner.runner import Runner
@@ -188,7 +187,7 @@ def _results(
         runtime=chosen.runtime,
         principal=chosen.principal,
         sign=chosen.sign,
-        key=read_signing_key(chosen.key) if chosen.key else None,
+        key=load_signing_key(chosen.key) if chosen.key else None,
         on_progress=tell,
         log=log,
     )

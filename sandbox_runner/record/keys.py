@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sandbox_runner.errors import ConfigurationError, StoreError, VerificationError
+from sandbox_runner.errors import ConfigurationError, VerificationError
 from sandbox_runner.record.files import read_bounded, store_errors, write_new
 from sandbox_runner.record.layout import DIRECTORY_MODE, FILE_MODE
 
@@ -32,6 +32,7 @@ __all__ = [
     "PublicKey",
     "SigningKey",
     "load_public_key",
+    "load_signing_key",
     "new_signing_key",
     "signing_key",
     "trust",
@@ -98,12 +99,13 @@ def signing_key(folder: Path) -> SigningKey:
     """The folder's signing key; made on first use. Two processes that come first at once get the same key.
 
     Raises:
-        StoreError: the folder cannot be written, or the key is readable by others or no Ed25519 key.
+        StoreError: the folder cannot be written.
+        ConfigurationError: the key is readable by others, or no Ed25519 key.
     """
     path = folder / _PRIVATE
     if not path.exists():
         _publish(folder, replace=False)
-    return _load(path)
+    return load_signing_key(path)
 
 
 def new_signing_key(folder: Path) -> SigningKey:
@@ -111,7 +113,7 @@ def new_signing_key(folder: Path) -> SigningKey:
     if (folder / _PRIVATE).exists():
         trust(folder, signing_key(folder).public)
     _publish(folder, replace=True)
-    return _load(folder / _PRIVATE)
+    return load_signing_key(folder / _PRIVATE)
 
 
 def trusted_keys(folder: Path, extra: Iterable[PublicKey] = ()) -> tuple[PublicKey, ...]:
@@ -157,6 +159,35 @@ def load_public_key(path: Path) -> PublicKey:
     return PublicKey.of(key)
 
 
+def load_signing_key(path: Path) -> SigningKey:
+    """Read an Ed25519 private key in PEM; nothing of it is ever in a message.
+
+    Raises:
+        ConfigurationError: there is no such file, others may read it, or it holds something else.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
+            mode = os.fstat(source.fileno()).st_mode
+            data = source.read(_LIMIT) if stat.S_ISREG(mode) else b""
+    except OSError as error:
+        raise ConfigurationError(f"the signing key {path} cannot be read: {error.strerror}") from None
+    if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
+        raise ConfigurationError(
+            f"the signing key {path} can be read by others (mode {stat.S_IMODE(mode):04o}); make it private",
+            hint=f"chmod 600 {path}, and make a new key if others may have read it",
+        )
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None  # the cause may quote the key: it is not chained
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigurationError(
+            f"{path} holds no Ed25519 private key in PEM without a password",
+            hint=f"make one with: openssl genpkey -algorithm ed25519 -out {path}",
+        )
+    return SigningKey.of(key)
+
+
 def _publish(folder: Path, *, replace: bool) -> None:
     """Write a fresh key beside its final name, whole, then give it the name: nobody ever sees half a key."""
     key = Ed25519PrivateKey.generate()
@@ -177,7 +208,7 @@ def _publish(folder: Path, *, replace: bool) -> None:
                 _link(part, path)
         finally:
             part.unlink(missing_ok=True)
-    trust(folder, _load(path).public)
+    trust(folder, load_signing_key(path).public)
 
 
 def _link(part: Path, path: Path) -> None:
@@ -185,22 +216,3 @@ def _link(part: Path, path: Path) -> None:
         path.hardlink_to(part)
     except FileExistsError:
         return  # another process was first; its key is the one
-
-
-def _load(path: Path) -> SigningKey:
-    with store_errors(path, "read"):
-        mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise StoreError(
-            f"the signing key {path} can be read by others (mode {mode:04o}); make it private",
-            hint=f"chmod 600 {path}, and make a new key if others may have read it",
-        )
-    try:
-        key = serialization.load_pem_private_key(read_bounded(path, _LIMIT), password=None)
-    except (VerificationError, ValueError, TypeError, UnsupportedAlgorithm):
-        key = None  # the cause may quote the key: it is not chained
-    if not isinstance(key, Ed25519PrivateKey):
-        raise StoreError(
-            f"{path} holds no Ed25519 private key in PEM; make a new one with: sandbox-runner keys new"
-        )
-    return SigningKey.of(key)

@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from sandbox_runner.errors import ConfigurationError, StoreError, VerificationError
+from sandbox_runner.errors import ConfigurationError, VerificationError
 from sandbox_runner.record import (
     Envelope,
     PublicKey,
     SigningKey,
     load_public_key,
+    load_signing_key,
     new_signing_key,
     signing_key,
     trust,
@@ -174,7 +175,7 @@ def test_a_new_key_replaces_the_old_one_which_stays_trusted(tmp_path: Path) -> N
 def test_a_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     signing_key(tmp_path)
     (tmp_path / "signing.pem").chmod(0o640)
-    with pytest.raises(StoreError, match="read by others"):
+    with pytest.raises(ConfigurationError, match="read by others"):
         signing_key(tmp_path)
 
 
@@ -182,9 +183,17 @@ def test_a_broken_key_file_is_named_without_its_content(tmp_path: Path) -> None:
     path = tmp_path / "signing.pem"
     path.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
     path.chmod(0o600)
-    with pytest.raises(StoreError, match="no Ed25519 private key") as caught:
+    with pytest.raises(ConfigurationError, match="no Ed25519 private key") as caught:
         signing_key(tmp_path)
     assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_a_signing_key_kept_elsewhere_signs_with_the_same_id(tmp_path: Path) -> None:
+    key = signing_key(tmp_path)
+    (tmp_path / "mounted").symlink_to(tmp_path / "signing.pem")  # as secrets are often handed out
+    assert load_signing_key(tmp_path / "mounted").id == key.id
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_signing_key(tmp_path / "missing")
 
 
 def test_a_key_never_shows_itself(tmp_path: Path) -> None:

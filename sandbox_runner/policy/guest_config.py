@@ -17,14 +17,14 @@ __all__ = ["guest_config"]
 def guest_config(policy: Policy, *, principal: str, privileges: Privileges | None = None) -> dict[str, Any]:
     """JSON-able settings for the guest.
 
-    Keys: ``repositories`` (number as text -> directory), ``push`` (``deny`` or ``quarantine``), ``withheld``
-    (methods that are refused), ``tests`` (``timeout_s``, ``honour_project_config``, ``isolation``), ``search``
-    (``max_pattern_bytes``), ``bottles`` (``max_count``, ``max_bytes``; the messages that wait, ``in``, are the
-    run's to add) and ``fleet``:
-    ``spells`` (``name``, ``level``, ``mana``, ``capability``, ``argv``), ``rooms`` (``name``, ``level``,
-    ``capability``, ``read_only``, ``directory``, ``tests``; only rooms with rules, names are the guard's
-    business), ``capabilities`` (``action``, ``uses``), ``undeclared_spell`` and ``empty_bottle`` (``skip`` or
-    ``strict``), ``self_declared_levels`` and ``trust`` (agent -> points).
+    Keys: ``repositories`` (number as text -> directory), ``push`` (``deny`` or ``quarantine``),
+    ``withheld`` (methods that are refused), ``tests`` (``timeout_s``, ``honour_project_config``,
+    ``isolation``), ``search`` (``max_pattern_bytes``), ``bottles`` (``max_count``, ``max_bytes``; the
+    messages that wait, ``in``, are the run's to add) and ``fleet``: ``spells`` (``name``, ``level``,
+    ``mana``, ``capability``, ``argv``), ``rooms`` (``name``, ``level``, ``capability``, ``read_only``,
+    ``directory``, ``tests``; only rooms with rules, names are the guard's business), ``capabilities``
+    (``action``, ``uses``), ``undeclared_spell`` and ``empty_bottle`` (``skip`` or ``strict``),
+    ``self_declared_levels`` and ``trust`` (agent -> points).
 
     Args:
         policy: the effective policy.

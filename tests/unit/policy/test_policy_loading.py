@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,13 @@ def test_the_unsafe_policy_warns_at_every_use() -> None:
             GuardedWorld(MockWorld(), policy)
         assert [entry["event"] for entry in logs] == ["policy.unsafe"] * warnings
         assert all(entry["log_level"] == "warning" and entry["policy"] == name for entry in logs)
+
+
+def test_the_warning_stays_off_stdout_in_a_program_that_never_heard_of_structlog() -> None:
+    program = "from sandbox_runner import *; GuardedWorld(MockWorld(), Policy.load('unsafe-open'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == ""
+    assert done.stderr.startswith("level='warning' event='policy.unsafe' policy='unsafe-open'")
+    assert len(done.stderr.splitlines()) == 1

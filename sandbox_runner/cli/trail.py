@@ -21,8 +21,10 @@ from sandbox_runner.trail import (
     convert,
     file_digest,
     load,
+    read_notes,
     read_worklog,
     verify_chain,
+    write_notes,
 )
 
 __all__ = ["app"]
@@ -47,13 +49,30 @@ def compile_(
     form: Annotated[
         Version, typer.Option("--format", help="The format's version; auto is 1 where it can hold the trail.")
     ] = "auto",
+    notes: Annotated[
+        str | None,
+        typer.Option("--notes", metavar="FILE", help="Where to keep what a trail has no room for."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Compile a worklog into a trail, by default beside it with the suffix .flux."""
+    """Compile a worklog into a trail, by default beside it with the suffix .flux.
+
+    A trail has no room for the descriptions, notes and times of single steps; --notes keeps them beside it.
+    """
     entries = read_worklog(read_file(worklog, "the worklog", error=TrailError))
-    data = compile_worklog(entries, format=form)
+    trail = load(compile_worklog(entries, format=form))
     target = output or (PIPE if worklog == PIPE else str(Path(worklog).with_suffix(_SUFFIX)))
-    _deliver(target, load(data), json=json)
+    if notes == target:
+        raise TrailError(
+            f"the trail and its notes cannot both go to {target}; name another file with --notes"
+        )
+    _deliver(target, trail, json=json)
+    if notes:
+        kept = write_notes(entries, trail)
+        if kept:
+            write_file(notes, kept)
+        else:
+            Screen(json=json).note("the worklog has no notes, so no file of them was written")
 
 
 @app.command()
@@ -62,17 +81,23 @@ def show(
     form: Annotated[
         Literal["text", "hex", "verbose", "compact"], typer.Option("--format", "-f", help="How to list it.")
     ] = "text",
+    notes: Annotated[
+        str | None,
+        typer.Option("--notes", metavar="FILE", help="What compile --notes kept; shown beside it."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List a trail step by step; nothing in it can act on the terminal."""
     data = _as_trail(read_file(trail, "the trail", error=TrailError))
+    said = read_notes(read_file(notes, "the notes", error=TrailError), load(data)) if notes else {}
     screen = Screen(json=json)
     if not json:
-        screen.say(*TrailPrinter().print_bytecode(data, fmt=form).split("\n"))
+        screen.say(*TrailPrinter().print_bytecode(data, fmt=form, notes=said).split("\n"))
         return
     loaded = load(data)
     steps = [
         {"step": step.index, "opcode": step.opcode.name, "arguments": dict(step.arguments)}
+        | ({"notes": dict(said[step.index])} if step.index in said else {})
         for step in loaded.steps
     ]
     screen.data({**_facts(loaded), "steps": steps})

@@ -184,3 +184,33 @@ def test_every_example_survives_conversion_there_and_back(cli, example: Path, tm
     assert cli("trail", "convert", first, "--to", "2", "-o", second).code == ExitCode.OK
     assert cli("trail", "convert", second, "--to", version, "-o", third).code == ExitCode.OK
     assert first.read_bytes() == third.read_bytes()
+
+
+def test_what_a_trail_has_no_room_for_is_kept_beside_it_and_shown_with_it(cli, tmp_path: Path) -> None:
+    worklog, notes, trail = (tmp_path / name for name in ("w.json", "w.notes", "w.flux"))
+    step = {"op": "FILE_READ", "path": "a", "desc": "why\x1b[2J", "ts": 1_753_000_007}
+    worklog.write_text(json.dumps([BEGIN, step, END]))
+    assert cli("trail", "compile", worklog, "--notes", notes).code == ExitCode.OK
+    assert "; why\\u001b[2J" in cli("trail", "show", trail, "--notes", notes).out
+    assert "timestamp: 1753000007" in cli("trail", "show", trail, "-f", "verbose", "--notes", notes).out
+    steps = cli("trail", "show", trail, "--notes", notes, "--json").json["steps"]
+    assert [step.get("notes") for step in steps] == [None, {"desc": "why\x1b[2J", "ts": 1_753_000_007}, None]
+
+
+def test_notes_of_another_trail_and_notes_that_are_none_are_refused(cli, trail: Path, tmp_path: Path) -> None:
+    other, notes = tmp_path / "o.json", tmp_path / "o.notes"
+    other.write_text(json.dumps([BEGIN, {"op": "NOP", "desc": "x"}, END]))
+    assert cli("trail", "compile", other, "--notes", notes).code == ExitCode.OK
+    for file, words in ((notes, "another trail"), (trail, "no notes"), (tmp_path / "none", "the notes")):
+        ran = cli("trail", "show", trail, "--notes", file)
+        assert (ran.code, ran.out) == (ExitCode.BAD_INPUT, "")
+        assert words in ran.err
+
+
+def test_notes_never_take_the_trails_place_and_none_make_no_file(cli, worklog: Path, tmp_path: Path) -> None:
+    ran = cli("trail", "compile", worklog, "-o", tmp_path / "x", "--notes", tmp_path / "x")
+    assert ran.code == ExitCode.BAD_INPUT
+    ran = cli("trail", "compile", worklog, "-o", tmp_path / "x", "--notes", tmp_path / "y")
+    assert ran.code == ExitCode.OK
+    assert "no notes" in ran.err
+    assert {path.name for path in tmp_path.iterdir()} == {worklog.name, "x"}

@@ -20,6 +20,7 @@ from sandbox_runner.trail import (
     concatenate,
     convert,
     file_digest,
+    is_worklog,
     load,
     read_notes,
     read_worklog,
@@ -32,8 +33,6 @@ __all__ = ["app"]
 app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 _SUFFIX = ".flux"
-_WORKLOG = (b"[", b"{")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Version = Literal["auto", "1", "2"]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
@@ -174,8 +173,7 @@ def _deliver(target: str, trail: Trail, *, json: bool) -> None:
 
 
 def _as_trail(data: bytes) -> bytes:
-    start = data.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
-    return compile_worklog(read_worklog(data)) if start in _WORKLOG else data
+    return compile_worklog(read_worklog(data)) if is_worklog(data) else data
 
 
 def _words(trail: Trail) -> str:

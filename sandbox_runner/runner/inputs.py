@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox_runner.errors import TrailError
-from sandbox_runner.trail import Trail, compile_worklog, load, read_worklog
+from sandbox_runner.trail import Trail, TrailOpcodes, compile_worklog, is_worklog, load, read_worklog
 
 __all__ = ["INPUT_LIMIT", "TrailInput", "read_input"]
 
 INPUT_LIMIT = 256 * 1024 * 1024
 """Bytes of a trail or worklog; more is refused before it is read."""
 
-_WORKLOG_STARTS = (b"[", b"{")
+_VERSION_2 = 0x89
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ def _read(path: Path) -> bytes:
 def _trail(data: bytes, name: str) -> Trail:
     if not data:
         raise TrailError(f"{name} is empty; a trail has at least a TRAIL_BEGIN and a TRAIL_END")
-    if data.lstrip()[:1] in _WORKLOG_STARTS:
-        data = compile_worklog(read_worklog(data))
+    if is_worklog(data):
+        return load(compile_worklog(read_worklog(data)))
+    if data[0] != _VERSION_2 and not TrailOpcodes.is_valid(data[0]):
+        raise TrailError(
+            f"{name} is neither a trail nor a worklog: it begins with byte 0x{data[0]:02X}",
+            hint="a worklog is a JSON list of steps, or one JSON object per line; the README shows one",
+        )
     return load(data)

@@ -22,7 +22,7 @@ from sandbox_runner.trail.resolved import ResolvedStep
 from sandbox_runner.trail.step import TrailStep
 from sandbox_runner.trail.trail import Trail, examine, load
 from sandbox_runner.trail.verifier import TrailVerifier
-from sandbox_runner.trail.worklog import iter_worklog, read_worklog
+from sandbox_runner.trail.worklog import is_worklog, iter_worklog, read_worklog
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -52,6 +52,7 @@ __all__ = [
     "examine",
     "file_digest",
     "hex_dump",
+    "is_worklog",
     "iter_worklog",
     "load",
     "operand_names",

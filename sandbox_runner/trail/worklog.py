@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from sandbox_runner.errors import TrailCompileError
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
 
-__all__ = ["iter_worklog", "read_worklog"]
+__all__ = ["is_worklog", "iter_worklog", "read_worklog"]
 
 _STRING = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+"'
 _SPACE = rb"[ \t\r\n]*+"
@@ -34,6 +34,12 @@ _MAX_KEYS = 64
 """Keys of an entry; no operation takes a quarter of them."""
 _MAX_DIGITS = 40
 """Characters of a number; a float's 17 digits, sign and exponent fit easily."""
+
+
+def is_worklog(data: bytes) -> bool:
+    """Whether bytes begin as a worklog does, whatever follows; no trail begins so."""
+    start = _start(data)
+    return data[start : start + 1] in {b"[", b"{"}
 
 
 def read_worklog(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> list[dict[str, Any]]:
@@ -55,7 +61,7 @@ def iter_worklog(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Iterator[
         raise TrailCompileError(
             f"the worklog has {len(data)} bytes, more than the limit worklog_bytes of {limits.worklog_bytes}"
         )
-    start = _skip(data, 3 if data.startswith(b"\xef\xbb\xbf") else 0)
+    start = _start(data)
     first = data[start : start + 1]
     if first == b"[":
         return _list(data, start + 1, limits, wrapped=False)
@@ -68,6 +74,11 @@ def iter_worklog(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Iterator[
     raise TrailCompileError(
         f'the worklog {what}; it must be a JSON list, {{"entries": [...]}} or one JSON object per line'
     )
+
+
+def _start(data: bytes) -> int:
+    """Where the text begins, behind a byte order mark and blanks."""
+    return _skip(data, 3 if data.startswith(b"\xef\xbb\xbf") else 0)
 
 
 def _skip(data: bytes, position: int) -> int:

@@ -87,6 +87,7 @@ class _Comparison:
         self._principal = record.info.principal
         self._dry = record.result is not None and record.result.status is RunStatus.DRY_RUN
         self._broken_off = record.state is not RunState.COMPLETE
+        self._refused = record.result is not None and record.result.status is RunStatus.REFUSED
         self._trail_step = -1
         self._event_step = -1
 
@@ -142,6 +143,9 @@ class _Comparison:
         step, where = line.step, f"{layout.CALLS} line {line.seq + 1}"
         if self._broken_off and step >= len(self._events):
             return None  # the run ended between the line and its event
+        if self._refused and not self._events:  # admission refused the trail: its lines are what it refused
+            told = line.fact[fields.STATUS]
+            return None if told == Status.REFUSED else f"{where} says {told}, though nothing ran"
         if not 0 <= step < len(self._events):
             return f"{where} is of step {step}, which has no event in {layout.RESULT}"
         if fault := self.without_line(step):

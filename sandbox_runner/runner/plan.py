@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import RefusedError
-from sandbox_runner.policy import Policy, Privileges, guest_config
+from sandbox_runner.policy import Admission, Policy, Privileges, guest_config
 from sandbox_runner.sandbox import SandboxSpec
 from sandbox_runner.trail import Trail
 
-__all__ = ["Wishes", "principal_of", "runtime_of", "sandbox_spec"]
+__all__ = ["Wishes", "may_run", "principal_of", "runtime_of", "sandbox_spec"]
 
 _GUEST_TASKS = 6  # of the limit on processes, the guest's own share: nothing can fork it out of work
 _ANY = "auto"
@@ -44,6 +44,11 @@ class Wishes:
     dry_run: bool = False
     runs: Path | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def may_run(policy: Policy, admission: Admission) -> bool:
+    """Whether anything of a trail runs: all of it is admitted, or the policy skips what is not."""
+    return admission.admitted or (policy.on_violation == "skip" and admission.runnable)
 
 
 def principal_of(trail: Trail, given: str | None) -> str:

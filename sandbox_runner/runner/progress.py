@@ -15,6 +15,7 @@ class Phase(StrEnum):
     """The stations of a run, in order."""
 
     ADMITTED = "admitted"
+    REFUSED = "refused"
     IMAGE = "image"
     WORKSPACE = "workspace"
     SANDBOX = "sandbox"

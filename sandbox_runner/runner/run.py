@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
-from sandbox_runner.policy import Admission, GuardedWorld, Policy, Privileges
+from sandbox_runner.policy import Admission, GuardedWorld, Policy, Privileges, refused_outcome
 from sandbox_runner.record import (
     ImageInfo,
     Log,
@@ -31,13 +31,14 @@ from sandbox_runner.replay import TrailEvent, TrailExecutor
 from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.inputs import TrailInput
-from sandbox_runner.runner.plan import Wishes, sandbox_spec
+from sandbox_runner.runner.plan import Wishes, may_run, sandbox_spec
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
 from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
 from sandbox_runner.runner.summary import facts_of_snapshot, outcome_of, refusals_of, verdict_source
 from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, ensure_image, seccomp_sha256
 from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
-from sandbox_runner.world import MockWorld, Status
+from sandbox_runner.trail import OPERATIONS
+from sandbox_runner.world import MockWorld, Status, call_for
 
 __all__ = ["Run"]
 
@@ -92,8 +93,7 @@ class Run:
         """Replay, or refuse, or only list; seal the record in every case. Raises like ``Runner.run``."""
         self._began = time.monotonic()
         self._started_at = now_text()
-        skip = self.policy.on_violation == "skip" and self.admission.runnable
-        if not (self.admission.admitted or skip):
+        if not may_run(self.policy, self.admission):
             return self._without_sandbox(RunStatus.REFUSED, ExitCode.REFUSED)
         if self.wishes.dry_run:
             return self._without_sandbox(RunStatus.DRY_RUN, ExitCode.OK)
@@ -111,8 +111,19 @@ class Run:
                 ending.executor.execute()
                 if not self.admission.admitted:
                     ending.exit_code = ExitCode.REFUSED
+            else:
+                self._log_refusals(directory)
             self._seal(directory, ending)
         return self._closed(directory)
+
+    def _log_refusals(self, directory: RunDirectory) -> None:
+        """Nothing runs, and yet every refused call is on the record like one that the guard stops."""
+        recorder = directory.recorder(log=self.log)
+        for index, violation in sorted(self.admission.refused.items()):
+            if index >= 0 and OPERATIONS[self.source.trail.steps[index].opcode].method is not None:
+                call = call_for(self.source.trail.steps[index], self.principal)
+                recorder.dispatch(call)
+                recorder.record(refused_outcome(call, violation.rule, violation.message))
 
     def _in_sandbox(self) -> RunRecord:
         engine = Engine.connect()

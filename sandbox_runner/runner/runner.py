@@ -17,7 +17,7 @@ from sandbox_runner.record import Log, RunRecord, SigningKey, new_run_id, signin
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.home import DEFAULT_TENANT, Home
 from sandbox_runner.runner.inputs import TrailInput, read_input
-from sandbox_runner.runner.plan import Wishes, principal_of, runtime_of
+from sandbox_runner.runner.plan import Wishes, may_run, principal_of, runtime_of
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress, silent
 from sandbox_runner.runner.run import Run
 from sandbox_runner.runner.starting import StartSandbox
@@ -135,7 +135,7 @@ class Runner:
     def resources_for(self, source: TrailInput) -> Resources | None:
         """The limits that a trail's sandbox would get; None where it would not get one."""
         admission = admit(source.trail, self.policy)
-        if not (admission.admitted or (self.policy.on_violation == "skip" and admission.runnable)):
+        if not may_run(self.policy, admission):
             return None
         return withhold(self.policy, admission.manifest).resources
 
@@ -159,9 +159,8 @@ class Runner:
             store.show(wishes.base)  # an unknown name is the user's mistake, told before anything starts
         admission = admit(source.trail, self.policy)
         run_id = new_run_id()
-        self.on_progress(
-            Progress(Phase.ADMITTED, source.source, total=len(source.trail.steps), run_id=run_id)
-        )
+        verdict = Phase.ADMITTED if may_run(self.policy, admission) else Phase.REFUSED
+        self.on_progress(Progress(verdict, source.source, total=len(source.trail.steps), run_id=run_id))
         return Run(
             run_id=run_id,
             source=source,

@@ -13,11 +13,12 @@ from sandbox_runner.errors import (
     WorkspaceError,
 )
 from sandbox_runner.policy import Policy, admit, withhold
-from sandbox_runner.record import RunStatus
+from sandbox_runner.record import RunStatus, trusted_keys, verify_record
 from sandbox_runner.replay import TrailEvent
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.inputs import read_input
 from sandbox_runner.runner.plan import principal_of, runtime_of, sandbox_spec
+from sandbox_runner.runner.progress import Phase
 from sandbox_runner.runner.runner import Runner
 from sandbox_runner.runner.summary import outcome_of, refusals_of, verdict_source
 from sandbox_runner.trail import TrailOpcodes, compile_worklog, load
@@ -41,13 +42,17 @@ def test_a_worklog_and_its_bytes_are_the_same_input(tmp_path: Path) -> None:
     (tmp_path / "t.flux").write_bytes(worklog.trail.data)
     assert read_input(tmp_path / "t.flux").trail == worklog.trail
     assert worklog.source == "worklog.json"
+    (tmp_path / "marked.json").write_bytes(
+        b"\xef\xbb\xbf \n" + (EXAMPLES / "bugfix" / "worklog.json").read_bytes()
+    )
+    assert read_input(tmp_path / "marked.json").trail == worklog.trail
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("empty", b"", "is empty"),
-        ("text", b"hello", "0x68"),
+        ("text", b"hello", "neither a trail nor a worklog: it begins with byte 0x68"),
         ("cut", compile_worklog([BEGIN, END])[:-3], "offset"),
     ],
 )
@@ -104,6 +109,22 @@ def test_a_refused_trail_leaves_a_record_and_needs_no_docker(tmp_path: Path) -> 
     assert record.result.exit_code == ExitCode.REFUSED
     assert [violation["step"] for violation in record.result.violations] == [2, 3, 4]
     assert record.info.runtime is None
+
+
+def test_what_admission_refuses_is_on_the_record_like_any_call_and_verifies(tmp_path: Path) -> None:
+    home, seen = Home(tmp_path), []
+    runner = Runner(policy=Policy.load("strict"), home=home, on_progress=seen.append)
+    record = runner.run(EXAMPLES / "hostile" / "worklog.json")
+    assert [(line.step, line.status, line.fact["details"]["rule"]) for line in record.calls()] == [
+        (2, Status.REFUSED, "paths.form"),
+        (3, Status.REFUSED, "paths.form"),
+        (4, Status.REFUSED, "paths.git"),
+    ]
+    assert [event.phase for event in seen] == [Phase.REFUSED, Phase.CLOSED]
+    assert all(check.ok for check in verify_record(record.path, trusted=trusted_keys(home.keys)))
+    log = record.path / "calls.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+    assert not all(check.ok for check in verify_record(record.path, trusted=trusted_keys(home.keys)))
 
 
 def test_a_dry_run_lists_every_step_and_needs_no_docker(tmp_path: Path) -> None:

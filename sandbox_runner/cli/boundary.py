@@ -70,7 +70,8 @@ def _usage(error: typer.TyperException, *, debug: bool) -> int:
 
 def tell_error(error: SandboxRunnerError, *, about: str) -> None:
     """Tell one of several errors of a command that goes on."""
-    _tell(f"{about}: {error}", error, error.exit_code, hint=error.hint, debug=False)
+    text = str(error)
+    _tell(text if about in text else f"{about}: {text}", error, error.exit_code, hint=error.hint, debug=False)
 
 
 def _tell(text: str, error: BaseException, code: int, *, hint: str | None = None, debug: bool) -> int:

@@ -1,6 +1,7 @@
 """What a container is allowed: one pure function from limits to Docker's HostConfig.
 
-    root            read-only; /tmp and /dev/shm are small memory file systems, the workspace a volume in memory
+    root            read-only; /tmp and /dev/shm are small memory file systems, the workspace is a volume
+                    in memory
     network         disabled altogether: only a loopback of its own exists
     capabilities    none but SETUID, SETGID and KILL, which the guest needs to wear and to end the sandbox uid
     privileges      no_new_privs; a random uid per sandbox, so that nothing counted per uid is shared

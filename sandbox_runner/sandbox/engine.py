@@ -6,6 +6,7 @@ Nothing else in the package opens a connection to Docker. What Docker answers is
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -67,7 +68,9 @@ class Engine:
         try:
             return cls(docker.APIClient(version="auto", timeout=deadline_s, **kwargs_from_env()))
         except (DockerException, requests.RequestException, ValueError) as error:
-            raise DockerError(f"Docker cannot be reached: {_reason(error)}.", hint=_WAY_OUT) from error
+            where = os.environ.get("DOCKER_HOST") or "its usual socket"
+            reason = _why_unreachable(error)
+            raise DockerError(f"Docker cannot be reached at {where}: {reason}.", hint=_WAY_OUT) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -179,6 +182,16 @@ def _reason(error: Exception) -> str:
     """Docker's own words, on one line."""
     text = str(error.explanation) if isinstance(error, APIError) and error.explanation else str(error)
     return re.sub(r"\s+", " ", text).strip().rstrip(".")[:600] or type(error).__name__
+
+
+def _why_unreachable(error: Exception) -> str:
+    """The system's own words where a connection failed: around them stand three libraries' exceptions."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.strerror:
+            return at.strerror
+        at = at.__cause__ or at.__context__
+    return _reason(error)
 
 
 def _hint(error: Exception) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from sandbox_runner import errors
-from sandbox_runner.cli.boundary import bounded, terminable
+from sandbox_runner.cli.boundary import bounded, tell_error, terminable
 from sandbox_runner.errors import ExitCode, SandboxRunnerError
 
 
@@ -100,3 +100,9 @@ def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_file_that_an_error_names_already_is_not_named_twice(capsys: pytest.CaptureFixture) -> None:
+    tell_error(errors.TrailError("a.flux is empty"), about="a.flux")
+    tell_error(errors.TrailError("entry 1 is cut off"), about="a.flux")
+    assert capsys.readouterr().err == "error: a.flux is empty\nerror: a.flux: entry 1 is cut off\n"

@@ -67,8 +67,15 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         connection.close()
 
 
-@pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "nonsense://x"])
-def test_no_engine_is_one_sentence_with_a_way_out(monkeypatch, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("unix:///nowhere/docker.sock", "No such file or directory"),
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("nonsense://x", "Invalid bind address protocol: nonsense://x"),
+    ],
+)
+def test_no_engine_is_one_sentence_with_a_way_out(monkeypatch, host: str, reason: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     with warnings.catch_warnings():
         # docker-py leaves the socket of a failed connect to the garbage collector.
@@ -78,7 +85,7 @@ def test_no_engine_is_one_sentence_with_a_way_out(monkeypatch, host: str) -> Non
         text, hint = str(caught.value), caught.value.hint
         del caught
         gc.collect()
-    assert "\n" not in text
+    assert text == f"Docker cannot be reached at {host}: {reason}."
     assert hint
 
 

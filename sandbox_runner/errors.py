@@ -177,7 +177,7 @@ class VerificationError(SandboxRunnerError):
 
 
 class InterruptedRunError(SandboxRunnerError):
-    """The user stopped the run; its container is gone and its record, a directory, is closed at ``record``."""
+    """The user stopped the run; its container is gone; its record, a directory, is closed at ``record``."""
 
     exit_code = ExitCode.INTERRUPTED
 

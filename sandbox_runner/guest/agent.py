@@ -73,6 +73,8 @@ class Agent:
         elif type(kind) is not str or kind not in self.kinds:
             raise FrameError(f"unknown request {kind!r:.60}")
         else:
+            if kind != "call":
+                self.guest.identity.take_off()
             self.kinds[kind](self.guest, number, header, body)
 
     def setup(self, number: int, header: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
     try:
         _bound_names(arguments)
         guest.ledger.admit(method, arguments)
-        outcome: Outcome = _handler(method)(guest, **arguments)
+        outcome: Outcome = _handler(guest, method)(guest, **arguments)
     except StepError as error:
         outcome = Outcome(f"{method}: ERROR {error.reason}", error.details, error.status)
     if guest.ledger.room:
@@ -81,8 +81,10 @@ def _bound_names(arguments: dict[str, Any]) -> None:
             raise StepError(f"{name} of {len(value)} characters is over the limit of {_NAME_LIMIT}")
 
 
-def _handler(method: str) -> Callable[..., Outcome]:
+def _handler(guest: Guest, method: str) -> Callable[..., Outcome]:
     module, parameters = METHODS[method]
+    if module is not files:
+        guest.identity.take_off()
     if type(module) is str:
         module = import_module("sandbox_runner.guest." + module)
         METHODS[method] = module, parameters

@@ -24,8 +24,8 @@ _MODE_BITS = 0o777
 
 def file_read(guest: Guest, path: str) -> Outcome:
     """Read a text file: its characters are counted, its bytes hashed."""
-    with guest.identity:
-        data = _read(guest, path)
+    guest.identity.wear()
+    data = _read(guest, path)
     digest = sha256_hex(data)
     try:
         text = data.decode()
@@ -45,15 +45,15 @@ def file_write(guest: Guest, path: str, content: str) -> Outcome:
         raise StepError("is a directory: " + path)
     if len(data) > guest.config.limits.file_bytes:
         raise StepError(f"content of {len(data)} bytes is over the limit of {guest.config.limits.file_bytes}")
-    with guest.identity:
-        parent = open_parent(guest.root, parts, path, create=True)
-        try:
-            mode, before = _existing(guest, parent, parts[-1], path)
-            _replace(guest, parent, parts[-1], data, path=path, mode=mode)
-            if guest.index is not None:
-                guest.index.wrote(guest.root, parts, data, created=mode is None)
-        finally:
-            close_parent(guest.root, parent)
+    guest.identity.wear()
+    parent = open_parent(guest.root, parts, path, create=True)
+    try:
+        mode, before = _existing(guest, parent, parts[-1], path)
+        _replace(guest, parent, parts[-1], data, path=path, mode=mode)
+        if guest.index is not None:
+            guest.index.wrote(guest.root, parts, data, created=mode is None)
+    finally:
+        close_parent(guest.root, parent)
     details: dict[str, Any] = {
         "bytes": len(data),
         "created": mode is None,
@@ -70,28 +70,28 @@ def file_edit(guest: Guest, path: str, old: str, new: str) -> Outcome:
     parts = normal(path, write=True)
     if not needle:
         raise StepError("empty old text")
-    with guest.identity:
-        parent = open_parent(guest.root, parts, path) if parts else guest.root
+    guest.identity.wear()
+    parent = open_parent(guest.root, parts, path) if parts else guest.root
+    try:
+        fd = open_file(parent, parts[-1] if parts else b".", path)
         try:
-            fd = open_file(parent, parts[-1] if parts else b".", path)
-            try:
-                mode = os.fstat(fd).st_mode & _MODE_BITS
-                before = read_limited(fd, guest.config.limits.file_bytes)
-            finally:
-                os.close(fd)
-            count, at = before.count(needle), before.find(needle)
-            if count == 0:
-                raise StepError("old text not found in " + path, {"sha256": sha256_hex(before)})
-            if count > 1:
-                raise StepError(f"old text found {count} times in {path}", {"sha256": sha256_hex(before)})
-            after = before[:at] + replacement + before[at + len(needle) :]
-            if len(after) > guest.config.limits.file_bytes:
-                raise StepError(f"file would grow to {len(after)} bytes, over the limit")
-            _replace(guest, parent, parts[-1], after, path=path, mode=mode)
-            if guest.index is not None:
-                guest.index.wrote(guest.root, parts, after, created=False)
+            mode = os.fstat(fd).st_mode & _MODE_BITS
+            before = read_limited(fd, guest.config.limits.file_bytes)
         finally:
-            close_parent(guest.root, parent)
+            os.close(fd)
+        count, at = before.count(needle), before.find(needle)
+        if count == 0:
+            raise StepError("old text not found in " + path, {"sha256": sha256_hex(before)})
+        if count > 1:
+            raise StepError(f"old text found {count} times in {path}", {"sha256": sha256_hex(before)})
+        after = before[:at] + replacement + before[at + len(needle) :]
+        if len(after) > guest.config.limits.file_bytes:
+            raise StepError(f"file would grow to {len(after)} bytes, over the limit")
+        _replace(guest, parent, parts[-1], after, path=path, mode=mode)
+        if guest.index is not None:
+            guest.index.wrote(guest.root, parts, after, created=False)
+    finally:
+        close_parent(guest.root, parent)
     return Outcome(
         f"file_edit: {path} (1 replacement)",
         {

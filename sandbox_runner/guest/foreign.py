@@ -27,6 +27,7 @@ def end_foreign(guest: Guest) -> int:
     Raises:
         RuntimeError: something survived for ten seconds; the sandbox cannot be trusted any more.
     """
+    guest.identity.take_off()
     guest.children.reap()
     living = _living(guest.identity.uid)
     most = len(living)

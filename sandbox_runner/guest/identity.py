@@ -17,7 +17,8 @@ class Identity:
         with identity:
             os.open(...)      # as the sandbox uid, without capabilities
 
-    Not reentrant: wearing twice would take it off too early, so it is an error.
+    Not reentrant: wearing twice would take it off too early, so it is an error. File operations only ``wear``
+    it and leave it on for the next one; whatever else comes begins with ``take_off``.
     """
 
     __slots__ = ("uid", "worn")
@@ -29,9 +30,7 @@ class Identity:
     def __enter__(self) -> None:
         if self.worn:
             raise RuntimeError("the sandbox uid is already worn")
-        os.setegid(self.uid)
-        os.seteuid(self.uid)
-        self.worn = True
+        self.wear()
 
     def __exit__(
         self,
@@ -39,9 +38,21 @@ class Identity:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.seteuid(0)
-        os.setegid(0)
-        self.worn = False
+        self.take_off()
+
+    def wear(self) -> None:
+        """Put it on, unless it is worn."""
+        if not self.worn:
+            os.setegid(self.uid)
+            os.seteuid(self.uid)
+            self.worn = True
+
+    def take_off(self) -> None:
+        """Be root again, with its few capabilities."""
+        if self.worn:
+            os.seteuid(0)
+            os.setegid(0)
+            self.worn = False
 
     def become(self) -> None:
         """Turn into the sandbox uid for good; for a child, just before it runs something foreign."""

@@ -9,6 +9,7 @@ decoder does no I/O: whoever reads the stream feeds it, which leaves deadlines a
 from __future__ import annotations
 
 import json
+import struct
 
 TYPE_CHECKING = False  # importing typing would cost the guest a twentieth of its memory
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ BODY_LIMIT = 32 << 20
 """Longest body, in bytes."""
 
 _PREFIX = 8
+_LENGTHS = struct.Struct(">II")
+# Built once: ``json.dumps`` with settings of its own makes a new encoder for every frame.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class FrameError(Exception):
@@ -38,11 +42,11 @@ def encode_frame(header: Header, body: bytes = b"") -> bytes:
         FrameError: header or body is over its limit, or the header is no JSON.
     """
     try:
-        text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        text = _ENCODE(header).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header cannot be written as JSON: {error}") from error
     _check(len(text), len(body))
-    return b"".join((len(text).to_bytes(4, "big"), len(body).to_bytes(4, "big"), text, body))
+    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
 
 
 def split_blobs(lengths: dict[str, int], body: bytes) -> dict[str, bytes]:
@@ -99,7 +103,7 @@ class FrameDecoder:
         if self._lengths is None:
             if len(buffer) < _PREFIX:
                 return None
-            head, body = int.from_bytes(buffer[:4], "big"), int.from_bytes(buffer[4:_PREFIX], "big")
+            head, body = _LENGTHS.unpack_from(buffer)
             _check(head, body)
             self._lengths = head, body
             del buffer[:_PREFIX]
@@ -107,8 +111,8 @@ class FrameDecoder:
         if len(buffer) < head + body:
             return None
         self._lengths = None
-        header = _parse(bytes(buffer[:head]))
-        content = bytes(buffer[head : head + body])
+        header = _parse(buffer[:head])
+        content = bytes(buffer[head : head + body]) if body else b""
         del buffer[: head + body]
         return header, content
 
@@ -135,11 +139,12 @@ def _unique(pairs: Any) -> Header:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_unique)
 
 
-def _parse(text: bytes) -> Header:
+def _parse(data: bytearray) -> Header:
     try:
-        value = _DECODER.decode(text.decode())
+        text = data.decode()
+        value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header is no JSON: {str(error)[:200]}") from None
-    if type(value) is not dict:
+    if type(value) is not dict or end != len(text):
         raise FrameError("a frame's header is no JSON object")
     return value

@@ -13,8 +13,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandbox_runner.errors import ChannelError, GuestError
 from sandbox_runner.guest.wire import FrameDecoder, FrameError, encode_frame
@@ -28,16 +27,14 @@ _FLUSH_BYTES = 1 << 16  # queued requests leave at once past this size, else whe
 _STDERR_BYTES = 4_096  # the guest's last words, for an error's text
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One answer of the guest: its header without ``id`` and ``ok``, and its body."""
 
     header: Mapping[str, Any]
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
+class _Open(NamedTuple):
     """A request that is not answered yet."""
 
     number: int
@@ -136,7 +133,8 @@ class Channel:
         request, header, body = self._part()
         if header.get("ok") is not True:
             raise GuestError(f"The guest could not do {request.kind}: {_told(header.get('fault'))}.")
-        return Answer({key: value for key, value in header.items() if key not in {"id", "ok"}}, body)
+        del header["id"], header["ok"]
+        return Answer(header, body)
 
     def request(
         self, kind: str, header: Mapping[str, Any], body: bytes = b"", *, allowance_s: float
@@ -183,7 +181,7 @@ class Channel:
             if time.monotonic() > end:
                 raise ChannelError("The guest did not end answers that were given up on.")
 
-    def _part(self) -> tuple[_Open, Mapping[str, Any], bytes]:
+    def _part(self) -> tuple[_Open, dict[str, Any], bytes]:
         """The next frame, which must be the answer, or a part of it, to the oldest open request."""
         request = self._open[0]
         header, body = self._frame(request)
@@ -195,7 +193,7 @@ class Channel:
             self._open.popleft()
         return request, header, body
 
-    def _frame(self, request: _Open) -> tuple[Mapping[str, Any], bytes]:
+    def _frame(self, request: _Open) -> tuple[dict[str, Any], bytes]:
         end = time.monotonic() + request.allowance_s
         while True:
             try:

@@ -44,6 +44,9 @@ class ContainerWorld(World):
         self.sandbox = sandbox
         self._window = window
         self._batch = 0
+        guest = sandbox.guest
+        self._call_s = float(guest.get("limits", {}).get("call_s", _GUEST_CALL_S))
+        self._test_s = float(guest.get("tests", {}).get("timeout_s", _GUEST_TEST_S))
 
     @classmethod
     def start(
@@ -116,11 +119,7 @@ class ContainerWorld(World):
 
     def allowance_s(self, method: str) -> float:
         """How long the host waits for a call of this method: the guest's own limit and a margin."""
-        guest = self.sandbox.guest
-        allowed = max(
-            float(guest.get("limits", {}).get("call_s", _GUEST_CALL_S)),
-            float(guest.get("tests", {}).get("timeout_s", _GUEST_TEST_S)) if method == "test_run" else 0.0,
-        )
+        allowed = max(self._call_s, self._test_s) if method == "test_run" else self._call_s
         return allowed + self.sandbox.spec.deadlines.margin
 
     def _request(self, call: Call, *, stop: bool) -> tuple[dict[str, Any], bytes] | Outcome:
@@ -162,7 +161,8 @@ class ContainerWorld(World):
 
 def _judged(answer: Answer, call: Call) -> Outcome:
     """Check what the guest says about a call; a guest that says nonsense is broken, not a failed step."""
-    status, text, details, spent = (answer.header.get(key) for key in ("status", "text", "details", "ns"))
+    told = answer.header.get
+    status, text, details, spent = told("status"), told("text"), told("details"), told("ns")
     if type(status) is not str or status not in _STATUSES or type(text) is not str:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
     if type(details) is not dict or type(spent) is not int:

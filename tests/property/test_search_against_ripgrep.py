@@ -48,6 +48,13 @@ searching = st.tuples(st.just("search"), patterns, st.just(""))
 steps = st.lists(writing | editing | searching | searching, max_size=12)
 
 
+class Oneself(nullcontext[None]):
+    """An identity that is the one of these tests."""
+
+    def wear(self) -> None:
+        """Nothing to put on."""
+
+
 @contextmanager
 def a_guest(tree: list[tuple[str, str, bytes]]) -> Iterator[Any]:
     """What the methods need of a guest, over a directory of this machine; ripgrep runs there as it is."""
@@ -57,7 +64,7 @@ def a_guest(tree: list[tuple[str, str, bytes]]) -> Iterator[Any]:
         root = os.open(folder, os.O_RDONLY)
         config = Config({"uid": 1}, "config")
         yield SimpleNamespace(
-            root=root, config=config, identity=nullcontext(), index=None, full=lambda: "disk", folder=folder
+            root=root, config=config, identity=Oneself(), index=None, full=lambda: "disk", folder=folder
         )
         os.close(root)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from time import perf_counter_ns
 from typing import Any
 
@@ -14,6 +15,7 @@ from sandbox_runner.world.interface import CallStream, World, WorldInterface
 
 __all__ = ["MethodWorld", "adapt", "call_for"]
 
+_PARAMETERS = {name: tuple(signature(getattr(World, name)).parameters)[1:] for name in METHODS}
 _METHOD_OF = {opcode: operation.method for opcode, operation in OPERATIONS.items() if operation.method}
 
 
@@ -97,7 +99,9 @@ def perform_by_method(methods: WorldInterface, call: Call) -> Outcome:
     """
     started = perf_counter_ns()
     try:
-        text: Any = getattr(methods, call.method)(**call.arguments)
+        # By position: a stranger may call the parameters what he likes.
+        arguments = [call.arguments[name] for name in _PARAMETERS[call.method]]
+        text: Any = getattr(methods, call.method)(*arguments)
     except (SandboxError, StoreError, InterruptedRunError):
         raise
     except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything

@@ -10,7 +10,13 @@ from typing import Any
 from sandbox_runner.errors import SandboxError, TrailError, VerificationError
 from sandbox_runner.replay.event import TrailEvent, chain_link, outcome_digest, verify_chain
 from sandbox_runner.replay.feed import ACTIONS, CallFeed
-from sandbox_runner.replay.markers import dry_run_outcome, end_outcome, marker_outcome, shown_operands
+from sandbox_runner.replay.markers import (
+    ShownOperands,
+    dry_run_outcome,
+    end_outcome,
+    marker_outcome,
+    shown_operands,
+)
 from sandbox_runner.replay.meta_trail import META_STYLES, MOST_STEPS, MetaStyle, build_meta_trail
 from sandbox_runner.replay.result import RunState, TrailResult, Verdict, replayed_status, verdict_of
 from sandbox_runner.trail.codec import TrailDecoder
@@ -268,7 +274,7 @@ class TrailExecutor:
         return TrailEvent(
             step_index=step.index,
             opcode=step.opcode,
-            operands=operands,
+            operands=ShownOperands(self._steps, step.index, self.principal),
             result=outcome.text,
             duration_ms=outcome.duration_ns / 1e6,
             timestamp=self._clock(),

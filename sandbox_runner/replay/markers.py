@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +10,7 @@ from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.resolved import ResolvedStep
 from sandbox_runner.world.call import Outcome, Status
 
-__all__ = ["dry_run_outcome", "end_outcome", "marker_outcome", "shown_operands"]
+__all__ = ["ShownOperands", "dry_run_outcome", "end_outcome", "marker_outcome", "shown_operands"]
 
 _NO_EFFECT = MappingProxyType({"effect": "none"})  # branches never jump and labels are never targets
 _MARKERS: Mapping[TrailOpcodes, Callable[[ResolvedStep], Outcome]] = {
@@ -50,3 +50,32 @@ def shown_operands(step: ResolvedStep, principal: str) -> dict[str, Any]:
             return {**step.arguments, "agent": principal}
         case _:
             return dict(step.arguments)
+
+
+class ShownOperands(Mapping[str, Any]):
+    """``shown_operands`` of one step, read from the trail whenever somebody looks.
+
+    The events of a long replay would otherwise hold every text of its trail once more.
+    """
+
+    __slots__ = ("_index", "_principal", "_steps")
+
+    def __init__(self, steps: Sequence[ResolvedStep], index: int, principal: str) -> None:
+        self._steps = steps
+        self._index = index
+        self._principal = principal
+
+    def _read(self) -> dict[str, Any]:
+        return shown_operands(self._steps[self._index], self._principal)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())

@@ -21,9 +21,7 @@ def encode_v2(steps: Sequence[ResolvedStep], strings: Iterable[str], limits: Tra
     Raises:
         TrailError: too many steps or strings, a string that is too long, or a time out of range.
     """
-    table = sorted(
-        (sha256(raw).digest(), raw, text) for text, raw in ((text, utf8(text)) for text in strings)
-    )
+    table = sorted((sha256(utf8(text)).digest(), text) for text in strings)
     if len(steps) > limits.steps or len(table) > limits.strings:
         raise TrailError(
             f"{len(steps)} steps with {len(table)} strings exceed the limits of {limits.steps} steps and "
@@ -31,7 +29,8 @@ def encode_v2(steps: Sequence[ResolvedStep], strings: Iterable[str], limits: Tra
         )
     out = bytearray(HEAD.pack(MAGIC, len(table), len(steps)))
     indexes: dict[str, int] = {}
-    for index, (digest, raw, text) in enumerate(table):
+    for index, (digest, text) in enumerate(table):
+        raw = utf8(text)
         if len(raw) > limits.string_bytes:
             raise TrailError(
                 f"a string of {len(raw)} bytes is over the limit string_bytes of {limits.string_bytes}"

@@ -28,6 +28,7 @@ _INLINE_BYTES = 4_096  # longer texts travel as raw bytes, not as JSON
 _UNSENT_BYTES = 4 << 20  # a stream that takes no more of this keeps the window from growing
 _TEXT_LIMIT = 1 << 16
 _STATUSES = frozenset(Status)
+_ALL_METHODS = {"push": "quarantine"}  # what a guest that is told nothing lacks of the fourteen
 _GUEST_CALL_S, _GUEST_TEST_S = 300.0, 120.0  # what the guest allows itself where its configuration is silent
 
 
@@ -61,7 +62,8 @@ class ContainerWorld(World):
 
         Args:
             workspace: a directory to copy in, never written; ``None`` starts empty.
-            spec: what the sandbox is to be; by default the default image with the default limits.
+            spec: what the sandbox is to be; by default the default image with the default limits, and a
+                quarantine for pushes.
             engine: the Docker Engine; by default the one of the environment.
             window: how many calls may be on their way at once.
 
@@ -69,7 +71,7 @@ class ContainerWorld(World):
             WorkspaceError: the directory is missing, unreadable or over its limits.
             SandboxError: no sandbox could be started.
         """
-        sandbox = Sandbox.start(spec, engine=engine)
+        sandbox = Sandbox.start(spec or SandboxSpec(guest=_ALL_METHODS), engine=engine)
         try:
             if workspace is not None:
                 fill(sandbox, Path(workspace))

@@ -8,9 +8,13 @@ import pytest
 
 from sandbox_runner.policy import Policy
 from sandbox_runner.record import RunRecord, RunStatus, trusted_keys, verify_record
+from sandbox_runner.replay import TrailExecutor
 from sandbox_runner.runner.again import replay_record, snapshot_check
 from sandbox_runner.runner.home import Home
+from sandbox_runner.runner.inputs import read_input
 from sandbox_runner.runner.runner import Runner
+from sandbox_runner.sandbox import ContainerWorld
+from sandbox_runner.world import Status
 
 pytestmark = pytest.mark.docker
 
@@ -41,6 +45,14 @@ def test_the_bugfix_session_succeeds_with_every_step(bugfix: RunRecord) -> None:
         event["result"] for event in bugfix.result.events if event["status"] != "ok"
     ]
     assert bugfix.result.steps.total == bugfix.result.steps.ok == bugfix.info.trail.steps
+
+
+def test_a_world_that_is_just_started_does_all_that_a_session_asks_for(home: Home) -> None:
+    folder = EXAMPLES / "bugfix"
+    with ContainerWorld.start(workspace=str(folder / "workspace")) as world:
+        trail = read_input(folder / "worklog.json").trail
+        events = TrailExecutor(world=world, bytecode=trail.data).execute().events
+    assert [event.result for event in events if event.status is not Status.OK] == []
 
 
 def test_the_log_has_one_line_for_each_call(bugfix: RunRecord) -> None:

@@ -276,7 +276,13 @@ def running(home: Path, slow: Path) -> tuple[subprocess.Popen[str], Path]:
 def test_an_interruption_closes_the_record_and_removes_the_container(
     tmp_path: Path, slow: Path, number: signal.Signals
 ) -> None:
-    process, record = running(tmp_path / "home", slow)
+    before = signal.signal(
+        number, signal.SIG_DFL
+    )  # tests that run in the background ignore it, and so would it
+    try:
+        process, record = running(tmp_path / "home", slow)
+    finally:
+        signal.signal(number, before)
     process.send_signal(number)
     ran = ended(process)
     assert ran.code == ExitCode.INTERRUPTED, ran.err

@@ -30,6 +30,7 @@ def test_equal_trails_side_by_side_come_to_equal_facts(runner: Runner) -> None:
     outcomes = dict(run_many(runner, [BUGFIX] * 3, jobs=2, options=OPTIONS))
     records = [outcome for outcome in outcomes.values() if isinstance(outcome, RunRecord)]
     assert sorted(outcomes) == [0, 1, 2]
+    assert len(records) == 3, [outcome for outcome in outcomes.values() if outcome not in records]
     assert {record.result.status for record in records if record.result} == {RunStatus.SUCCESS}
     assert len({record.result.chain_head for record in records if record.result}) == 1
     assert len({record.run_id for record in records}) == 3

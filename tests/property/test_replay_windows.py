@@ -56,7 +56,7 @@ class WindowedWorld(World):
         return Outcome(status, f"{call.method}{mark} {len(self.effects)}", {"seen": len(self.effects)})
 
 
-texts = st.text(max_size=6)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)  # no name holds a NUL
 entries = st.one_of(
     st.builds(lambda path, text: {"op": "FILE_WRITE", "path": path, "content": text}, texts, texts),
     st.builds(lambda path: {"op": "FILE_READ", "path": path}, texts),

@@ -1,6 +1,7 @@
 """Every exception ends as one sentence and the right exit code."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,16 @@ def test_an_early_exit_keeps_its_code() -> None:
     assert bounded(lambda: fail(typer.Exit(3)), debug=False) == 3
 
 
+@pytest.fixture
+def heeded(number: int) -> Iterator[None]:
+    """Tests that run in the background, or under nohup, ignore some signals; here none is."""
+    before = signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("heeded")
 def test_a_termination_is_an_interruption_and_the_old_handler_comes_back(number: int) -> None:
     before = signal.getsignal(number)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -41,13 +40,6 @@ def main() -> None:
                 for figure in ROWS[name](bench):
                     found[runtime].append(figure)
                     print(line(figure), flush=True)
-    peak = Figure(
-        "host memory of this whole program, peak",
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        unit="MiB",
-        goal=300,
-    )
-    print(line(peak))
     if chosen.json:
         rows = {runtime: [asdict(figure) for figure in figures] for runtime, figures in found.items()}
         chosen.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -344,6 +345,22 @@ def growth(bench: Bench) -> Iterator[Figure]:
     yield Figure("time per step, 100,000 / 1,000 steps", ratio, goal=1.1, note=note)
 
 
+def long_run(bench: Bench) -> Iterator[Figure]:
+    """Host memory of a long run from the trail's file to the sealed record, in a process of its own."""
+    folder, steps = bench.folder(), 100_000
+    (folder / "trail.flux").write_bytes(mixed_trail(steps).data)
+    source = source_files(folder / "w")
+    words = [folder / "trail.flux", source, folder / "state", bench.runtime]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.long_run", *words],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=3600,
+    )
+    name = f"host memory of a run of {steps:,} steps, peak"
+    yield Figure(name, float(done.stdout), unit="MiB", goal=300)
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "mixed": mixed,
     "session": session,
@@ -353,4 +370,5 @@ ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "disposable": disposable,
     "memory": memory,
     "growth": growth,
+    "long-run": long_run,
 }

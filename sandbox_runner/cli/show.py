@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +57,7 @@ def _request(record: RunRecord) -> list[tuple[str, str]]:
         ("tenant", info.tenant),
         ("base", info.base_snapshot or "empty"),
         ("limits", ", ".join(f"{name} {value}" for name, value in sorted(info.limits.items()))),
+        ("withheld", _withheld(info.options)),
         ("versions", ", ".join(f"{name} {value}" for name, value in sorted(info.versions.items()))),
     ]
     if result is not None:
@@ -65,6 +67,13 @@ def _request(record: RunRecord) -> list[tuple[str, str]]:
             ("cleanup", _cleanup(result.cleanup)),
         ]
     return [*facts, ("in doubt", _in_doubt(record))]
+
+
+def _withheld(options: Mapping[str, Any]) -> str:
+    """What the policy allowed and the trail did not need; a record may come from anywhere."""
+    privileges = options.get("privileges")
+    withheld = privileges.get("withheld") if isinstance(privileges, dict) else None
+    return "; ".join(map(str, withheld)) if isinstance(withheld, list) else ""
 
 
 def _in_doubt(record: RunRecord) -> str:

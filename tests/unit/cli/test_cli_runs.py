@@ -73,6 +73,24 @@ def test_show_tells_status_steps_troubles_digests_and_the_record(cli, sealed_run
     assert r"/etc/\x1b[31mpasswd\n" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("privileges", "words"),
+    [
+        ({"withheld": ["no git: \x1b[2J", "no search"]}, r"no git: \x1b[2J; no search"),
+        ({"withheld": 7}, ""),
+        ([], ""),
+    ],
+)
+def test_show_tells_what_was_withheld_whoever_wrote_the_record(
+    cli, write_record, runs, privileges, words: str
+) -> None:
+    record = write_record(runs, options={"privileges": privileges})
+    ran = cli("show", record)
+    assert ran.code == ExitCode.OK
+    assert words in ran.out
+    assert ("withheld" in ran.out) is bool(words)
+
+
 def test_show_of_an_unsealed_run_says_that_it_was_interrupted(cli, begin_run) -> None:
     begin_run(RUN).abandon()
     ran = cli("show", "last")

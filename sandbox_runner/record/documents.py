@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -64,13 +65,17 @@ class RunStatus(StrEnum):
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    PLAIN: ClassVar[frozenset[str]] = frozenset()
+    """Fields that hold nothing but JSON and may be large: they are written as they are, without a copy."""
 
     def render(self) -> bytes:
         """The stored bytes: ASCII, sorted keys, one top-level key (and one element of a list) per line."""
-        members = sorted(self.model_dump(mode="json").items())
-        return b"{\n%b\n}\n" % b",\n".join(
-            b"%b: %b" % (compact(key), _value(value)) for key, value in members
-        )
+        members = dict(self) | self.model_dump(mode="json", exclude=set(self.PLAIN))
+        pieces: list[bytes] = []  # joined once: a long run's events are most of its memory
+        for key in sorted(members):
+            pieces += b",\n" if pieces else b"{\n", compact(key), b": "
+            pieces += _value(members[key])
+        return b"".join((*pieces, b"\n}\n"))
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> Self:
@@ -201,6 +206,8 @@ class RunResult(_Document):
         facts: anything else worth keeping, for example the guest's ledger.
     """
 
+    PLAIN = frozenset({"events"})
+
     record: Literal[1] = 1
     run_id: RunId
     status: RunStatus
@@ -224,7 +231,11 @@ class RunResult(_Document):
     facts: Json = Field(default_factory=dict)
 
 
-def _value(value: Any) -> bytes:
-    if isinstance(value, list) and value:
-        return b"[\n  " + b",\n  ".join(map(compact, value)) + b"\n]"
-    return compact(value)
+def _value(value: Any) -> Iterator[bytes]:
+    if not isinstance(value, list | tuple) or not value:
+        yield compact(value)
+        return
+    for number, item in enumerate(value):
+        yield b",\n  " if number else b"[\n  "
+        yield compact(item)
+    yield b"\n]"

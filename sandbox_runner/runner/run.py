@@ -274,6 +274,7 @@ class Run:
 
     def _seal(self, directory: RunDirectory, ending: _Ending) -> None:
         result = None if ending.executor is None else ending.executor.result()
+        ending.executor = None  # from here on the result has the events; a long run's are large
         events = () if result is None else result.events
         directory.seal(
             signer=self.signer,

@@ -189,7 +189,7 @@ COVERED: dict[int, tuple[str, ...]] = {
         f"{FORGING}::test_no_configuration_or_plugin_of_the_workspace_is_read",
     ),
     32: (f"{FORGING}::test_a_daemon_cannot_speak_for_the_session_and_does_not_outlive_its_call",),
-    33: (f"{RUNS}::test_a_patched_report_is_recorded_as_the_tests_own_word",),
+    33: (f"{RUNS}::{SURVIVED}",),
     34: (
         f"{CHILDREN}::test_forged_frames_are_plain_output",
         f"{FORGING}::test_frames_on_any_descriptor_are_plain_data",

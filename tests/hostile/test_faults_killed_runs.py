@@ -21,7 +21,7 @@ from sandbox_runner.sandbox import Engine
 
 pytestmark = pytest.mark.docker
 
-KILLS = int(os.environ.get("RUN_KILLS", "6"))
+KILLS = int(os.environ.get("RUN_KILLS", "4"))
 """How many runs are killed; 100 and more for a thorough run."""
 
 PATIENCE_S = 60

@@ -84,6 +84,9 @@ class SandboxPool:
                 if not sandbox.channel.ended or time.monotonic() > end:
                     raise
                 continue
+            finally:  # only now the keepers: starting the next one must not hold up this one's first answer
+                with self._changed:
+                    self._changed.notify_all()
             sandbox.started_s = time.monotonic() - began
             return sandbox
 
@@ -109,10 +112,10 @@ class SandboxPool:
                     raise SandboxError("The pool of sandboxes is closed.")
                 while self._ready:
                     sandbox, born = self._ready.popleft()
-                    self._changed.notify_all()
                     if sandbox.waiting and time.monotonic() - born < self._spec.deadlines.lifetime / 2:
                         return sandbox
                     self.retire(sandbox)
+                    self._changed.notify_all()
                 if isinstance(self._error, ImageError | InputError):
                     raise self._error
                 if not self._changed.wait(max(0.0, end - time.monotonic())):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 __all__ = ["json_path", "show_line", "show_path"]
-
-_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that can move the cursor, reorder what is read, or hide: shown by number."""
 
 
 def show_path(path: bytes) -> str:
     r"""A path as people may see it: on one line, no control or invisible character, losslessly escaped.
 
-    ``\`` is doubled, a byte that is not UTF-8 becomes ``\xNN``, an unsafe character ``\uNNNN``.
+    ``\`` is doubled, a byte that is not UTF-8 becomes ``\xNN``, and whatever could move the cursor, reorder
+    what is read, hide, or pass for a blank becomes ``\uNNNN``.
     """
     return _escaped(path.replace(b"\\", b"\\\\"), keep="")
 
@@ -29,7 +25,7 @@ def _escaped(data: bytes, keep: str) -> str:
         number = ord(character)
         if 0xDC80 <= number <= 0xDCFF:
             shown.append(f"\\x{number - 0xDC00:02x}")
-        elif character not in keep and unicodedata.category(character) in _UNSAFE:
+        elif character not in keep and not character.isprintable():
             shown.append(f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}")
         else:
             shown.append(character)

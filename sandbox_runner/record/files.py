@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,29 +36,28 @@ def store_errors(path: Path, doing: str = "write") -> Iterator[None]:
         raise _store_error(path, doing, error) from error
 
 
-def write_new(path: Path, data: bytes, *, durable: bool = False) -> None:
+def write_new(path: Path, data: bytes | Iterable[bytes], *, durable: bool = False) -> None:
     """Create or replace a file in one step: readers see the old content or the new, never a part.
 
     Args:
         path: the file.
-        data: its whole new content.
+        data: its whole new content; pieces of it are written as they come, never held together.
         durable: also wait until the content would survive a power cut.
 
     Raises:
         StoreError: nothing was changed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")  # two threads may write one file
     with store_errors(path):
         try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, FILE_MODE)
-            try:
-                _write_whole(descriptor, data)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+            with os.fdopen(descriptor, "wb", _CHUNK) as target:
+                target.writelines((data,) if isinstance(data, bytes) else data)
+                target.flush()
                 if durable:
                     os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
             part.replace(path)
-        except OSError:
+        except BaseException:  # also what the pieces' maker raises
             with suppress(OSError):
                 part.unlink()
             raise
@@ -172,9 +172,3 @@ def _store_error(path: Path, doing: str, error: OSError) -> StoreError:
 def _write_at_once(descriptor: int, line: bytes) -> None:
     if os.write(descriptor, line) != len(line):  # the disk took a part: it is full
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _write_whole(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

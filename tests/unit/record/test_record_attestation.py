@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,13 @@ def test_processes_that_come_first_at_once_get_one_key(tmp_path: Path) -> None:
         ids = pool.map(first_use, [tmp_path / "keys"] * 64)
     assert len(set(ids)) == 1
     assert [key.id for key in trusted_keys(tmp_path / "keys")] == [ids[0]]
+
+
+def test_threads_that_come_first_at_once_get_one_key(tmp_path: Path) -> None:
+    for attempt in range(10):
+        with ThreadPoolExecutor(8) as threads:
+            ids = list(threads.map(first_use, [tmp_path / str(attempt)] * 16))
+        assert len(set(ids)) == 1
 
 
 def test_a_new_key_replaces_the_old_one_which_stays_trusted(tmp_path: Path) -> None:

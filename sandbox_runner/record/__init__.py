@@ -18,6 +18,7 @@ from sandbox_runner.record.documents import (
     TrailInfo,
 )
 from sandbox_runner.record.dsse import Envelope
+from sandbox_runner.record.event_forms import forms_of
 from sandbox_runner.record.keys import (
     PublicKey,
     SigningKey,
@@ -61,6 +62,7 @@ __all__ = [
     "TrailInfo",
     "compare_records",
     "first_divergence",
+    "forms_of",
     "list_runs",
     "load_public_key",
     "load_signing_key",

@@ -175,7 +175,7 @@ class RunDirectory:
         info = self._info.model_copy(update={"state": result.status.state})
         if meta_trail is not None:
             write_new(self.path / layout.META_TRAIL, meta_trail, durable=True)
-        write_new(self.path / layout.RESULT, result.render(), durable=True)
+        write_new(self.path / layout.RESULT, result.pieces(), durable=True)
         envelope = attest(info, result, attested_files(self.path, info, result), signer)
         write_new(self.path / layout.ATTESTATION, envelope.render(), durable=True)
         write_new(self.path / layout.RUN, info.render(), durable=True)
@@ -187,8 +187,9 @@ class RunDirectory:
         self.close()
         return result
 
-    def _result(self, recorder: Recorder, meta_trail: bytes | None, outcome: Mapping[str, Any]) -> RunResult:
-        return RunResult(
+    def _result(self, recorder: Recorder, meta_trail: bytes | None, outcome: dict[str, Any]) -> RunResult:
+        events = outcome.pop("events", ())
+        result = RunResult(
             run_id=self._info.run_id,
             chain_head=recorder.head,
             chain_length=recorder.length,
@@ -201,6 +202,7 @@ class RunDirectory:
             artifacts=tuple(self._artifacts[path] for path in sorted(self._artifacts)),
             **{"finished_at": now_text(), **outcome},
         )
+        return result.model_copy(update={"events": events})  # checking them would build all of them at once
 
     def close(self) -> None:
         """Let go of the files and the lock. An unsealed record reads as interrupted from now on."""

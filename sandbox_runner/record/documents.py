@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_serializer,
+)
 
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.record.encoding import compact, visible
@@ -70,12 +78,17 @@ class _Document(BaseModel):
 
     def render(self) -> bytes:
         """The stored bytes: ASCII, sorted keys, one top-level key (and one element of a list) per line."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """What ``render`` gives, bit by bit: a long run's events need not be in memory as JSON."""
         members = dict(self) | self.model_dump(mode="json", exclude=set(self.PLAIN))
-        pieces: list[bytes] = []  # joined once: a long run's events are most of its memory
+        separator = b"{\n"
         for key in sorted(members):
-            pieces += b",\n" if pieces else b"{\n", compact(key), b": "
-            pieces += _value(members[key])
-        return b"".join((*pieces, b"\n}\n"))
+            yield separator + compact(key) + b": "
+            yield from _value(members[key])
+            separator = b",\n"
+        yield b"\n}\n"
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> Self:
@@ -194,7 +207,8 @@ class RunResult(_Document):
     Attributes:
         status, exit_code: as the command line reports them.
         steps: counts over the trail's steps.
-        events: one object per executed step, in order (``TrailEvent.to_dict``).
+        events: one object per executed step, in order (``TrailEvent.to_dict``); a record that is read back
+            parses them when somebody walks over them.
         chain_head, chain_length, calls_sha256: the log this result belongs to.
         meta_trail_sha256: null when nothing was replayed.
         snapshot: digest of the workspace's snapshot at the end, null where none was taken.
@@ -213,7 +227,7 @@ class RunResult(_Document):
     status: RunStatus
     exit_code: Annotated[int, Field(ge=0, le=255)]
     steps: StepCounts
-    events: tuple[Json, ...] = ()
+    events: Sequence[Json] = ()
     chain_head: Sha256
     chain_length: Count
     calls_sha256: Sha256
@@ -230,10 +244,17 @@ class RunResult(_Document):
     duration_s: Annotated[float, Field(ge=0)] = 0.0
     facts: Json = Field(default_factory=dict)
 
+    @field_serializer("events")
+    def _listed(self, events: Sequence[Json]) -> list[Json]:
+        return list(events)
+
 
 def _value(value: Any) -> Iterator[bytes]:
-    if not isinstance(value, list | tuple) or not value:
+    if not isinstance(value, Sequence) or isinstance(value, str):
         yield compact(value)
+        return
+    if not value:
+        yield b"[]"
         return
     for number, item in enumerate(value):
         yield b",\n  " if number else b"[\n  "

@@ -14,6 +14,7 @@ from typing import Any, Self
 from sandbox_runner.errors import InputError, VerificationError
 from sandbox_runner.record import layout
 from sandbox_runner.record.documents import InDoubt, RunInfo, RunResult, RunState
+from sandbox_runner.record.event_forms import PLACE, cut_events
 from sandbox_runner.record.files import open_bounded, read_bounded
 from sandbox_runner.record.lines import CallLine, parse_line, read_lines
 
@@ -40,8 +41,12 @@ class RunRecord:
     result: RunResult | None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a record's documents; the big files are read when asked for.
+    def load(cls, path: str | os.PathLike[str], *, whole: bool = False) -> Self:
+        """Read a record's documents; the big files, and the events of ``result.json``, when asked for.
+
+        Args:
+            path: the record's directory.
+            whole: parse the events now; an event that is no JSON object is then found here.
 
         Raises:
             InputError: there is no record at this place.
@@ -56,7 +61,7 @@ class RunRecord:
         alive = is_alive(directory)  # looked at first: a run sealed in between reads as sealed, never as dead
         info = _info(directory)
         if info.state is not RunState.RUNNING:
-            return cls(directory, info, info.state, _result(directory))
+            return cls(directory, info, info.state, _result(directory, whole=whole))
         return cls(directory, info, RunState.RUNNING if alive else RunState.INTERRUPTED, None)
 
     @property
@@ -152,7 +157,12 @@ def _info(directory: Path) -> RunInfo:
     return RunInfo.parse(read_bounded(directory / layout.RUN, layout.SIZE_LIMITS[layout.RUN]), layout.RUN)
 
 
-def _result(directory: Path) -> RunResult:
+def _result(directory: Path, *, whole: bool) -> RunResult:
+    if not whole and (cut := cut_events(directory / layout.RESULT)):
+        document, events = cut
+        result = RunResult.parse(document, layout.RESULT)
+        if result.events == [PLACE]:
+            return result.model_copy(update={"events": events})
     data = read_bounded(directory / layout.RESULT, layout.SIZE_LIMITS[layout.RESULT])
     return RunResult.parse(data, layout.RESULT)
 

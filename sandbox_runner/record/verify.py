@@ -152,7 +152,7 @@ def _run(name: str, check: Callable[[_Case], str], case: _Case) -> Check:
 
 
 def _structure(case: _Case) -> str:
-    case.sealed = RunRecord.load(case.path)
+    case.sealed = RunRecord.load(case.path, whole=True)
     if case.sealed.result is None:
         ended = "is still running" if case.sealed.state is RunState.RUNNING else "was interrupted"
         raise VerificationError(f"the run {ended}: its record was never sealed")

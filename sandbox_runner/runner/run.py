@@ -25,9 +25,10 @@ from sandbox_runner.record import (
     SigningKey,
     StepCounts,
     TrailInfo,
+    forms_of,
     now_text,
 )
-from sandbox_runner.replay import TrailEvent, TrailExecutor
+from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
 from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.inputs import TrailInput
@@ -50,6 +51,7 @@ class _Ending:
     status: RunStatus = RunStatus.ERROR
     exit_code: ExitCode = ExitCode.SANDBOX_FAILED
     executor: TrailExecutor | None = None
+    result: TrailResult | None = None  # of a replay that came to its end
     snapshot: Snapshot | None = None
     cleanup: dict[str, Any] | None = None
     error: str | None = None
@@ -108,7 +110,7 @@ class Run:
                 ending.executor = TrailExecutor(
                     MockWorld(), self.source.trail, dry_run=True, principal=self.principal
                 )
-                ending.executor.execute()
+                ending.result = ending.executor.execute()
                 if not self.admission.admitted:
                     ending.exit_code = ExitCode.REFUSED
             else:
@@ -203,9 +205,9 @@ class Run:
             chain_head=lambda: recorder.head,
             refusals=refusals_of(self.source.trail, self.admission),
         )
-        result = ending.executor.execute()
+        ending.result = ending.executor.execute()
         self._keep(sandbox, directory, ending)
-        ending.status, ending.exit_code = outcome_of(result.events)
+        ending.status, ending.exit_code = outcome_of(ending.result.events)
 
     def _keep(self, sandbox: Sandbox, directory: RunDirectory, ending: _Ending) -> None:
         """Keep what the run leaves behind, once nothing in the sandbox moves any more."""
@@ -273,8 +275,10 @@ class Run:
         }
 
     def _seal(self, directory: RunDirectory, ending: _Ending) -> None:
-        result = None if ending.executor is None else ending.executor.result()
-        ending.executor = None  # from here on the result has the events; a long run's are large
+        result = ending.result
+        if result is None and ending.executor is not None:
+            result = ending.executor.result()
+        ending.executor = ending.result = None  # a long run's events are let go with this call
         events = () if result is None else result.events
         directory.seal(
             signer=self.signer,
@@ -282,7 +286,7 @@ class Run:
             status=ending.status,
             exit_code=int(ending.exit_code),
             steps=self._counts(events),
-            events=tuple(event.to_dict() for event in events),
+            events=forms_of(events),
             snapshot=None if ending.snapshot is None else ending.snapshot.digest,
             verdict_source=verdict_source(self.policy, self.privileges),
             cleanup=ending.cleanup,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,9 @@ def test_a_document_in_another_form_is_not_cut(tmp_path: Path, document: str) ->
     assert cut_events(written(tmp_path, *map(json.dumps, EVENTS), document=document)) is None
 
 
-def test_events_inside_another_member_are_not_taken_for_the_records(write_record, tmp_path: Path) -> None:
+def test_events_inside_another_member_are_not_taken_for_the_records(
+    write_record: Callable[..., Path], tmp_path: Path
+) -> None:
     path = write_record(tmp_path)
     result = path / "result.json"
     text = result.read_text()

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from sandbox_runner.errors import SandboxError, TrailError, VerificationError
+from sandbox_runner.replay.details import packed
 from sandbox_runner.replay.event import TrailEvent, chain_link, outcome_digest, verify_chain
 from sandbox_runner.replay.feed import ACTIONS, CallFeed
 from sandbox_runner.replay.markers import (
@@ -279,7 +280,7 @@ class TrailExecutor:
             duration_ms=outcome.duration_ns / 1e6,
             timestamp=self._clock(),
             status=outcome.status,
-            details=outcome.details,
+            details=packed(outcome.details),
             chain=chain_link(self._head(), step.index, step.opcode, operands, digest),
         )
 

@@ -93,6 +93,14 @@ def warm(bench: Bench, trail: Trail, base: tuple[SnapshotStore, str]) -> Iterato
         yield sandbox
 
 
+def cold(bench: Bench, trail: Trail, base: tuple[SnapshotStore, str]) -> float:
+    """Seconds of a replay with its sandbox's start and removal."""
+    began = time.perf_counter()
+    with warm(bench, trail, base) as sandbox:
+        replay(sandbox, trail, bench.folder())
+    return time.perf_counter() - began
+
+
 def native(trail: Trail, source: Path, folder: Path) -> float:
     """Seconds of the unsandboxed replay, backups off."""
     shutil.copytree(source, folder / "w")
@@ -111,19 +119,12 @@ def mixed(bench: Bench) -> Iterator[Figure]:
         with warm(bench, trail, base) as sandbox:
             return timed(lambda: replay(sandbox, trail, bench.folder()))
 
-    def ours_cold() -> float:
-        def work() -> None:
-            with warm(bench, trail, base) as sandbox:
-                replay(sandbox, trail, bench.folder())
-
-        return timed(work)
-
     def theirs() -> float:
         return native(trail, source, bench.folder())
 
     pair = side_by_side(ours_warm, theirs, bench.rounds)
     yield Figure("1,000 steps, everything on, warm / native", pair.ratio, goal=0.8, note=pair.note)
-    pair = side_by_side(ours_cold, theirs, bench.rounds)
+    pair = side_by_side(lambda: cold(bench, trail, base), theirs, bench.rounds)
     yield Figure("the same, cold start and removal included / native", pair.ratio, goal=1.5, note=pair.note)
 
 
@@ -137,19 +138,12 @@ def session(bench: Bench) -> Iterator[Figure]:
             time.sleep(0.7)  # a pool's sandbox has had the time to load pytest
             return timed(lambda: replay(sandbox, trail, bench.folder()))
 
-    def ours_cold() -> float:
-        def work() -> None:
-            with warm(bench, trail, base) as sandbox:
-                replay(sandbox, trail, bench.folder())
-
-        return timed(work)
-
     def theirs() -> float:
         return native(trail, source, bench.folder())
 
     pair = side_by_side(ours, theirs, bench.rounds)
     yield Figure("session, 3 test runs and 2 commits, warm / native", pair.ratio, goal=0.5, note=pair.note)
-    pair = side_by_side(ours_cold, theirs, bench.rounds)
+    pair = side_by_side(lambda: cold(bench, trail, base), theirs, bench.rounds)
     yield Figure("the same, cold start and removal included / native", pair.ratio, note=pair.note)
 
 

@@ -7,14 +7,13 @@ no frames ends it.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from importlib import import_module
 
 from sandbox_runner.guest import dispatch
 from sandbox_runner.guest.config import Config, ConfigError
 from sandbox_runner.guest.context import Guest
 from sandbox_runner.guest.host import HostGoneError, HostStream
+from sandbox_runner.guest.lean import load, signal
 from sandbox_runner.guest.outcome import FAILED, REFUSED
 from sandbox_runner.guest.wire import FrameError
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_TREES = {"scan": "tree", "fetch": "tree", "put": "tree_fill"}  # the module that has each tree request
 _UNPERFORMED = {"status": "unperformed", "text": "", "details": {}, "ns": 0}
 _PROTOCOL_EXIT = 65  # EX_DATAERR: the stream carried no frames
 _SIGNAL_EXIT = 128 + signal.SIGTERM
@@ -82,11 +82,11 @@ class Agent:
         if self.guest is not None:
             raise ConfigError("the guest is set up already")
         self.guest = Guest(Config(header.get("config"), "config"), self.host)
-        facts = import_module("sandbox_runner.guest.facts").facts(self.guest)
+        facts = load("sandbox_runner.guest.facts").facts(self.guest)
         self.host.send({"id": number, "ok": True, "facts": facts})
         if self.guest.config.tests.isolation == "server":
             self.host.flush()  # the first answer does not wait for pytest
-            import_module("sandbox_runner.guest.server").start_server(self.guest)
+            load("sandbox_runner.guest.server").start_server(self.guest)
 
     def call(self, guest: Guest, number: int, header: dict[str, Any], body: bytes) -> None:
         """Perform a call, unless an earlier one of its batch stopped it."""
@@ -101,7 +101,8 @@ class Agent:
 
     def tree(self, guest: Guest, number: int, header: dict[str, Any], body: bytes) -> None:
         """Scan, fetch or fill the workspace, answer by answer; the sandbox uid is worn for each."""
-        handler = import_module("sandbox_runner.guest.tree").HANDLERS[header["do"]]
+        kind = header["do"]
+        handler = getattr(load("sandbox_runner.guest." + _TREES[kind]), kind)
         guest.index = None
         with guest.identity:
             for answer, content in handler(guest.root, header, body):
@@ -110,7 +111,7 @@ class Agent:
     def seal(self, _guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """The workspace is filled and nothing will write: from here on nothing can."""
         self.kinds.pop("put", None)
-        import_module("sandbox_runner.guest.confine").forbid_writing()
+        load("sandbox_runner.guest.confine").forbid_writing()
         self.host.send({"id": number, "ok": True})
 
     def ledger(self, guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
@@ -131,7 +132,7 @@ class Agent:
 
     def quiesce(self, guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """Kill every foreign process, so that what follows sees a workspace at rest."""
-        killed = import_module("sandbox_runner.guest.foreign").end_foreign(guest)
+        killed = load("sandbox_runner.guest.foreign").end_foreign(guest)
         self.host.send({"id": number, "ok": True, "killed": killed})
 
     def end(self, _guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
@@ -158,7 +159,7 @@ def main() -> NoReturn:
         sys.stderr.write(f"guest: {error}\n")
     finally:
         if agent.guest is not None:
-            import_module("sandbox_runner.guest.foreign").end_foreign(agent.guest)
+            load("sandbox_runner.guest.foreign").end_foreign(agent.guest)
         os._exit(status)
 
 

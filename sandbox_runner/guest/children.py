@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
+
+from sandbox_runner.guest.lean import signal
 
 __all__ = ["Children"]
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Mapping, Sequence
+else:
+    try:
+        import _signal as signal  # without ``enum`` and all that it brings
+    except ImportError:
+        import signal
 
 __all__ = ["confine", "forbid_writing"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from time import monotonic_ns
 
 from sandbox_runner.guest import files
+from sandbox_runner.guest.lean import load
 from sandbox_runner.guest.outcome import Outcome, StepError
 from sandbox_runner.guest.wire import FrameError, split_blobs
 
@@ -86,7 +86,7 @@ def _handler(guest: Guest, method: str) -> Callable[..., Outcome]:
     if module is not files:
         guest.identity.take_off()
     if type(module) is str:
-        module = import_module("sandbox_runner.guest." + module)
+        module = load("sandbox_runner.guest." + module)
         METHODS[method] = module, parameters
     handler: Callable[..., Outcome] = getattr(module, method)
     return handler

@@ -19,7 +19,7 @@ Standard library only, Python 3.8 and later.
 
 from __future__ import annotations
 
-import hashlib
+from sandbox_runner.guest.lean import load
 
 __all__ = ["MAX_INDEX_BYTES", "is_index_path", "normalise"]
 
@@ -42,7 +42,8 @@ def is_index_path(parts: list[bytes]) -> bool:
 
 def normalise(data: bytes) -> bytes | None:
     """The index without stat data and caches, or None where it is in no form this can be done to."""
-    for new, width in ((hashlib.sha1, 20), (hashlib.sha256, 32)):
+    hashes = load("hashlib")
+    for new, width in ((hashes.sha1, 20), (hashes.sha256, 32)):
         seal = data[-width:]
         unsealed = seal == bytes(width)  # index.skipHash
         if not unsealed and new(data[:-width]).digest() != seal:

@@ -11,9 +11,8 @@ forbids nothing: it is the ecosystem's measure for delegation, not a second poli
 
 from __future__ import annotations
 
-import json
-
 from sandbox_runner.guest.digest import sha256_hex
+from sandbox_runner.guest.lean import json_encoder
 from sandbox_runner.guest.outcome import REFUSED, StepError
 from sandbox_runner.guest.paths import normal
 from sandbox_runner.guest.rules import Rules, State
@@ -54,6 +53,7 @@ _NEVER_ISSUED = ("govern", "shell")
 _EXERCISE, _RECEIVE, _DELEGATE = 25, 40, 50  # points of trust
 _STEP_LIMIT, _RUN_LIMIT = 25, 50
 _DEPTH = 3
+_sorted = json_encoder(sort_keys=True)
 _LEDGER_LIMIT = 16 << 20
 _WRITERS = ("file_write", "file_edit", "git_commit", "test_run", "spell_cast")
 _FILE_METHODS = ("file_read", "file_write", "file_edit")
@@ -158,9 +158,7 @@ def _issuing(rules: Rules, state: State, action: str, holder: str) -> str | None
 
 def canonical(value: Any) -> bytes:
     """RFC 8785 for what the ledger holds: texts, integers, booleans and ASCII keys."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
+    return _sorted(value).encode("utf-8", "surrogatepass")
 
 
 class Ledger:

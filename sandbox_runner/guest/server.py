@@ -8,10 +8,9 @@ the same for every session: when one is over, every other writer is dead, so wha
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import signal
 
+from sandbox_runner.guest.lean import json_encoder, signal
 from sandbox_runner.guest.process import Ended, Pipes, child_limits, environment, supervise
 from sandbox_runner.guest.texts import python_command, source_of
 from sandbox_runner.guest.tools import find_tool
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["TestServer", "start_server"]
 
 _DEAD = b"dead"
+_encode = json_encoder()
 _OUT_OF_THE_WAY = 64  # above every descriptor that is placed for the server
 
 
@@ -48,7 +48,7 @@ class TestServer:
         """One session. A server that died counts as a killed session, and the next one has a new server."""
         request = {"settings": settings, "uid": guest.identity.uid, "limits": child_limits(guest, seconds)}
         try:
-            os.write(self._requests, json.dumps(request).encode() + b"\n")
+            os.write(self._requests, _encode(request).encode() + b"\n")
         except BrokenPipeError:
             self._heard = _DEAD
         pipes = Pipes.around({self._output: output, self._report: report})

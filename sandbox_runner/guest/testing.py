@@ -7,11 +7,11 @@ later; a missing or broken end is "incomplete", whatever the exit code says.
 
 from __future__ import annotations
 
-import json
 import os
 from time import monotonic
 
 from sandbox_runner.guest.digest import sha256_hex
+from sandbox_runner.guest.lean import json_decoder, json_encoder
 from sandbox_runner.guest.outcome import Outcome, StepError, listing, step_error
 from sandbox_runner.guest.paths import close_parent, normal, open_parent
 from sandbox_runner.guest.process import Program, run
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["TestReport", "read_report", "test_run"]
 
 _REPORT_LIMIT = 8 << 20
+_decode, _encode = json_decoder(), json_encoder(ascii_only=True)
 _RAN = {"passed": "passed", "failed": "failed", "xfailed": "xfailed", "xpassed": "xpassed"}
 _OUTCOMES = frozenset((*_RAN, "skipped"))
 _PHASES = frozenset(("setup", "call", "teardown"))
@@ -66,7 +67,7 @@ def read_report(data: bytes, *, cut: bool) -> TestReport:
         if report.end is not None:  # somebody spoke after the end
             whole = False
         try:
-            record = json.loads(line)
+            record = _decode(line.decode())
         except (ValueError, RecursionError):
             record = None
         if not (type(record) is dict and _take(report, record)):
@@ -118,7 +119,7 @@ def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
     if guest.server is not None:
         ended = guest.server.run(guest, settings, output, said, seconds)
     else:
-        argv = python_command(require_tool("python3"), "pytest_session", json.dumps(settings))
+        argv = python_command(require_tool("python3"), "pytest_session", _encode(settings))
         ended = run(guest, Program(argv, cwd=guest.root, sinks=[((1, 2), output), ((3,), said)]), seconds)
     took = monotonic() - started
     clear_scratch(guest)
@@ -163,7 +164,7 @@ def _details(guest: Guest, report: TestReport, ended: Ended, expected: int) -> d
         "expected": expected,
         "outcomes": shown,
         "outcomes_truncated": len(report.cases) > len(shown),
-        "report_sha256": sha256_hex(json.dumps([report.cases, report.end], separators=(",", ":")).encode()),
+        "report_sha256": sha256_hex(_encode([report.cases, report.end]).encode()),
         "self_reported": True,
         "signal": ended.signal,
         "verdict_source": "project" if guest.config.tests.honour_project_config else "pytest",

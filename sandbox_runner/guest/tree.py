@@ -1,15 +1,12 @@
-"""Walk, read and fill a file tree below one open descriptor: the guest's half of snapshots.
+"""Walk and read a file tree below one open descriptor: the guest's half of a capture.
 
-Three request handlers, each ``handler(root, header, body)`` yielding ``(header, body)`` answers. Every
+Two request handlers (the third, do=put, stands in ``tree_fill``), each ``handler(root, header, body)`` yielding ``(header, body)`` answers. Every
 answer but the last of a request has ``"more": true`` in its header, the last has ``"more": false``. Bodies
 hold the records of ``tree_records`` and stay near ``BODY_BYTES``.
 
     do=scan   header: the limits of ``Limits``, and ``lift``. Answers: scan records, parents before their
               children, the names of a directory in byte order, contents hashed here; one END record last.
     do=fetch  header: ``lift``. Body: want records, best in the order of the scan. Answers: piece records.
-    do=put    Body: put records, parents first. Answer: empty, or the refusal that stopped it. Never
-              overwrites and never follows a link. A large file comes as several records; the first creates
-              it, each later one must begin where the file ends.
 
 Runs while the guest wears the sandbox uid and nothing foreign is alive. The host runs the same code on a
 user's own directory, without ``lift``. No step follows a link; special files are never opened; the walk
@@ -23,16 +20,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from sandbox_runner.guest import tree_records as records
 from sandbox_runner.guest.git_index import is_index_path
 from sandbox_runner.guest.tree_cursor import Cursor, split_path
-from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK
+from sandbox_runner.guest.tree_records import LINK
 from sandbox_runner.guest.tree_walk import CHUNK_BYTES, Limits, chunks, normal_index, walk
 
-__all__ = ["HANDLERS", "fetch", "put", "scan"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+__all__ = ["fetch", "scan"]
 
 
 def scan(root: int, header: Mapping[str, Any], _body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -42,36 +42,13 @@ def scan(root: int, header: Mapping[str, Any], _body: bytes) -> Iterator[tuple[d
         TooManyEntriesError: see ``Limits``.
         OSError: a directory was moved during the walk.
     """
-    limits = Limits(**{name: int(header[name]) for name in Limits._fields if name in header})
+    limits = Limits(**{name: int(header[name]) for name in Limits.FIELDS if name in header})
     return _batched(walk(root, limits, lift=bool(header.get("lift"))))
 
 
 def fetch(root: int, header: Mapping[str, Any], body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Handler of do=fetch. A want that cannot be read is answered by one PIECE_FAILED, without data."""
     return _batched(_pieces(root, body, lift=bool(header.get("lift"))))
-
-
-def put(root: int, _header: Mapping[str, Any], body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Handler of do=put."""
-    refusal = b""
-    cursor = Cursor(root)
-    try:
-        for item in records.read_puts(body):
-            try:
-                _create(cursor, item)
-            except OSError as error:
-                refusal = records.pack_refusal(error.errno or errno.EIO, item.path)
-                break
-    finally:
-        cursor.close()
-    yield {"more": False}, refusal
-
-
-HANDLERS: dict[str, Callable[[int, Mapping[str, Any], bytes], Iterator[tuple[dict[str, Any], bytes]]]] = {
-    "scan": scan,
-    "fetch": fetch,
-    "put": put,
-}
 
 
 def _batched(packed: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -124,30 +101,3 @@ def _normal_chunks(fd: int, size: int) -> Iterator[bytes]:
         os.lseek(fd, 0, os.SEEK_SET)
         return chunks(fd, size)
     return iter([normal[at : at + CHUNK_BYTES] for at in range(0, len(normal), CHUNK_BYTES)])
-
-
-def _create(cursor: Cursor, item: records.Put) -> None:
-    parts = split_path(item.path)
-    parent, name = cursor.move(parts[:-1]), parts[-1]
-    if item.kind == DIRECTORY:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    elif item.kind == LINK:
-        os.symlink(item.data, name, dir_fd=parent)
-    elif item.kind == FILE:
-        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        flags |= os.O_APPEND if item.offset else os.O_CREAT | os.O_EXCL
-        fd = os.open(name, flags, 0o755 if item.detail else 0o644, dir_fd=parent)
-        try:
-            if item.offset and os.fstat(fd).st_size != item.offset:
-                raise OSError(errno.ESPIPE, "a later part does not begin where the file ends")
-            _write(fd, item.data)
-        finally:
-            os.close(fd)
-    else:
-        raise ValueError(f"unknown kind of put record: {item.kind}")
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -13,7 +13,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Cursor", "split_path"]
 

@@ -15,9 +15,12 @@ Standard library only, Python 3.8 and later.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from sandbox_runner.guest.lean import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 __all__ = [
     "BODY_BYTES",
@@ -82,53 +85,56 @@ PIECE_MORE, PIECE_LAST, PIECE_FAILED = range(3)
 BODY_BYTES = 1 << 20
 """A body is sent when it reaches this size; its last record, of 1 MiB at most, may take it past it."""
 
-_SCAN = struct.Struct(">BBQ32sI")
-_WANT = struct.Struct(">BI")
-_PIECE = struct.Struct(">IBI")
-_PUT = struct.Struct(">BBQII")
-_REFUSAL = struct.Struct(">II")
+_SCAN = Struct(">BBQ32sI")
+_WANT = Struct(">BI")
+_PIECE = Struct(">IBI")
+_PUT = Struct(">BBQII")
+_REFUSAL = Struct(">II")
 
 
-class Scan(NamedTuple):
+class Scan:
     """One thing found by a walk. ``detail`` of a FILE is 1 when its owner may execute it."""
 
-    kind: int
-    detail: int
-    size: int
-    digest: bytes
-    path: bytes
+    __slots__ = ("detail", "digest", "kind", "path", "size")
+
+    def __init__(self, kind: int, detail: int, size: int, digest: bytes, path: bytes) -> None:
+        self.kind, self.detail, self.size, self.digest, self.path = kind, detail, size, digest, path
 
 
-class Want(NamedTuple):
+class Want:
     """A file or link whose contents are wanted."""
 
-    kind: int
-    path: bytes
+    __slots__ = ("kind", "path")
+
+    def __init__(self, kind: int, path: bytes) -> None:
+        self.kind, self.path = kind, path
 
 
-class Piece(NamedTuple):
+class Piece:
     """A part of the contents of the want with that number, in order; ``state`` is a PIECE constant."""
 
-    want: int
-    state: int
-    data: bytes
+    __slots__ = ("data", "state", "want")
+
+    def __init__(self, want: int, state: int, data: bytes) -> None:
+        self.want, self.state, self.data = want, state, data
 
 
-class Put(NamedTuple):
+class Put:
     """A thing to create: a directory, a link (data: its target), or ``data`` at ``offset`` of a file."""
 
-    kind: int
-    detail: int
-    offset: int
-    path: bytes
-    data: bytes
+    __slots__ = ("data", "detail", "kind", "offset", "path")
+
+    def __init__(self, kind: int, detail: int, offset: int, path: bytes, data: bytes) -> None:
+        self.kind, self.detail, self.offset, self.path, self.data = kind, detail, offset, path, data
 
 
-class Refusal(NamedTuple):
+class Refusal:
     """The first thing of a put request that could not be created, and the errno that says why."""
 
-    errno: int
-    path: bytes
+    __slots__ = ("errno", "path")
+
+    def __init__(self, errno: int, path: bytes) -> None:
+        self.errno, self.path = errno, path
 
 
 def pack_scan(kind: int, detail: int, size: int, digest: bytes, path: bytes) -> bytes:
@@ -212,7 +218,7 @@ def read_refusals(body: bytes) -> Iterator[Refusal]:
         at += length
 
 
-def _head(layout: struct.Struct, body: bytes, at: int) -> tuple[Any, ...]:
+def _head(layout: Struct, body: bytes, at: int) -> tuple[Any, ...]:
     if len(body) - at < layout.size:
         raise ValueError(f"a tree record is cut in its head at byte {at}")
     return layout.unpack_from(body, at)

@@ -9,15 +9,17 @@ Standard library only, Python 3.8 and later.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
+from sandbox_runner.guest.digest import sha256
 from sandbox_runner.guest.git_index import MAX_INDEX_BYTES, is_index_path, normalise
 from sandbox_runner.guest.tree_cursor import Cursor
 from sandbox_runner.guest.tree_records import DIRECTORY, END, FILE, LINK, NOTE, OMISSION, pack_scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["CHUNK_BYTES", "Limits", "TooManyEntriesError", "chunks", "normal_index", "walk"]
 
@@ -36,13 +38,27 @@ class TooManyEntriesError(ValueError):
     """The tree has more entries than the limit; nothing is cut off silently."""
 
 
-class Limits(NamedTuple):
+class Limits:
     """What a walk may meet. A file or path beyond its limit is an omission; too many entries end the walk."""
 
-    max_entries: int = 200_000
-    max_file_bytes: int = 1 << 30
-    max_total_bytes: int = 8 << 30
-    max_path_bytes: int = 16 << 10
+    FIELDS = ("max_entries", "max_file_bytes", "max_path_bytes", "max_total_bytes")
+    __slots__ = FIELDS
+
+    def __init__(
+        self,
+        max_entries: int = 200_000,
+        max_file_bytes: int = 1 << 30,
+        max_total_bytes: int = 8 << 30,
+        max_path_bytes: int = 16 << 10,
+    ) -> None:
+        self.max_entries = max_entries
+        self.max_file_bytes = max_file_bytes
+        self.max_total_bytes = max_total_bytes
+        self.max_path_bytes = max_path_bytes
+
+    def options(self) -> dict[str, int]:
+        """The limits by name, as the header of a scan carries them."""
+        return {name: getattr(self, name) for name in self.FIELDS}
 
 
 def walk(
@@ -146,7 +162,7 @@ class _Walk:
         try:
             if kind == LINK:
                 target = os.readlink(name, dir_fd=self.cursor.fd)
-                return pack_scan(LINK, 0, len(target), hashlib.sha256(target).digest(), path)
+                return pack_scan(LINK, 0, len(target), sha256.new(target).digest(), path)
             if kind == FILE:
                 return self._file(name, path)
             found = os.stat(name, dir_fd=self.cursor.fd, follow_symlinks=False)
@@ -183,13 +199,13 @@ class _Walk:
             if code:
                 self._note(code, path)
             if data is not None:
-                return len(data), hashlib.sha256(data).digest()
+                return len(data), sha256.new(data).digest()
             os.lseek(fd, 0, os.SEEK_SET)
         inode = (found.st_dev, found.st_ino)
         if found.st_nlink > 1 and inode in self._inodes:
             self._note(_HARD_LINK, path)
             return self._inodes[inode]
-        hasher = hashlib.sha256()
+        hasher = sha256.new(size=found.st_size)
         size = 0
         for chunk in chunks(fd, found.st_size):
             hasher.update(chunk)

@@ -8,12 +8,11 @@ decoder does no I/O: whoever reads the stream feeds it, which leaves deadlines a
 
 from __future__ import annotations
 
-import json
-import struct
+from sandbox_runner.guest.lean import Struct, json_decoder, json_encoder
 
-TYPE_CHECKING = False  # importing typing would cost the guest a twentieth of its memory
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
     Header = dict[str, Any]
     Frame = tuple[Header, bytes]
@@ -26,9 +25,8 @@ BODY_LIMIT = 32 << 20
 """Longest body, in bytes."""
 
 _PREFIX = 8
-_LENGTHS = struct.Struct(">II")
-# Built once: ``json.dumps`` with settings of its own makes a new encoder for every frame.
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_LENGTHS = Struct(">II")
+_encode, _decode = json_encoder(), json_decoder()
 
 
 class FrameError(Exception):
@@ -42,7 +40,7 @@ def encode_frame(header: Header, body: bytes = b"") -> bytes:
         FrameError: header or body is over its limit, or the header is no JSON.
     """
     try:
-        text = _ENCODE(header).encode()
+        text = _encode(header).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header cannot be written as JSON: {error}") from error
     _check(len(text), len(body))
@@ -86,10 +84,10 @@ class FrameDecoder:
     @property
     def wanted(self) -> int:
         """How many more bytes the next frame needs, at least; 0 when ``next_frame`` has something to do."""
-        needed = _PREFIX if self._lengths is None else sum(self._lengths)
+        needed = _PREFIX if self._lengths is None else _PREFIX + sum(self._lengths)
         return max(0, needed - len(self._buffer))
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Take in bytes as they come."""
         self._buffer += data
 
@@ -103,17 +101,18 @@ class FrameDecoder:
         if self._lengths is None:
             if len(buffer) < _PREFIX:
                 return None
-            head, body = _LENGTHS.unpack_from(buffer)
+            head, body = self._lengths = _LENGTHS.unpack_from(buffer)
             _check(head, body)
-            self._lengths = head, body
-            del buffer[:_PREFIX]
-        head, body = self._lengths
-        if len(buffer) < head + body:
+        else:
+            head, body = self._lengths
+        start = _PREFIX + head
+        end = start + body
+        if len(buffer) < end:
             return None
         self._lengths = None
-        header = _parse(buffer[:head])
-        content = bytes(buffer[head : head + body]) if body else b""
-        del buffer[: head + body]
+        header = _parse(buffer[_PREFIX:start])
+        content = bytes(buffer[start:end]) if body else b""
+        del buffer[:end]
         return header, content
 
 
@@ -124,27 +123,11 @@ def _check(header: int, body: int) -> None:
         raise FrameError(f"a frame's body has {body} bytes, the limit is {BODY_LIMIT}")
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _unique(pairs: Any) -> Header:
-    """A JSON object whose keys are unique: two readers of one frame must never see two values."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key appears twice")
-    return result
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_unique)
-
-
 def _parse(data: bytearray) -> Header:
     try:
-        text = data.decode()
-        value, end = _DECODER.raw_decode(text)
+        value = _decode(data.decode())
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header is no JSON: {str(error)[:200]}") from None
-    if type(value) is not dict or end != len(text):
+    if type(value) is not dict:
         raise FrameError("a frame's header is no JSON object")
     return value

@@ -81,7 +81,7 @@ class _Survey:
         missing: list[_Missing] = []
         asked: set[bytes] = set()
         try:
-            for body in self._source.scan(self._limits._asdict()):
+            for body in self._source.scan(self._limits.options()):
                 contents = [found for record in read_scan(body) if (found := self._take(record))]
                 absent = self._session.missing(found.digest for found in contents) - asked
                 for found in contents:
@@ -104,7 +104,7 @@ class _Survey:
         self._finished.clear()
 
     def _take(self, record: Scan) -> _Missing | None:
-        kind, detail, size, digest, path = record
+        kind, detail, size, path = record.kind, record.detail, record.size, record.path
         if self._ended:
             raise ManifestError("it went on after its end")
         if kind == END:
@@ -123,7 +123,7 @@ class _Survey:
         if kind == OMISSION:
             self._omit(detail, path)
             return None
-        return self._entry(kind, detail, size, digest, path)
+        return self._entry(kind, detail, size, record.digest, path)
 
     def _omit(self, reason: int, path: bytes) -> None:
         if reason not in REASONS or len(path) > self._limits.max_path_bytes + _LONGEST_NAME:

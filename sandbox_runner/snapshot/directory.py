@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sandbox_runner.errors import SandboxRunnerError, WorkspaceError
 from sandbox_runner.guest import tree
+from sandbox_runner.guest.tree_fill import put
 from sandbox_runner.guest.tree_records import BODY_BYTES
 from sandbox_runner.guest.tree_walk import Limits, walk
 from sandbox_runner.snapshot.ignore import Ignore
@@ -67,7 +68,7 @@ class DirectorySink:
     def put(self, bodies: Iterable[bytes]) -> Iterator[bytes]:
         """See ``TreeSink.put``."""
         for body in bodies:
-            for _, answer in tree.put(self._root, {}, body):
+            for _, answer in put(self._root, {}, body):
                 yield answer
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from sandbox_runner.errors import GuestError, WorkspaceError
-from sandbox_runner.guest import tree
+from sandbox_runner.guest import tree, tree_fill
 from sandbox_runner.guest.tree_cursor import Cursor
 from sandbox_runner.guest.tree_records import (
     DIRECTORY,
@@ -284,7 +284,7 @@ def test_a_request_for_a_path_outside_is_refused(root, path, do):
     fd = os.open(root, os.O_RDONLY)
     body = b"f" + len(path).to_bytes(4, "big") + path if do == "fetch" else pack_put(FILE, 0, 0, path, b"x")
     with pytest.raises(ValueError, match="normal form"):
-        list(tree.HANDLERS[do](fd, {}, body))
+        list({"fetch": tree.fetch, "put": tree_fill.put}[do](fd, {}, body))
     os.close(fd)
 
 
@@ -303,7 +303,7 @@ def test_filling_never_overwrites_and_never_follows_a_link(root, tmp_path):
         pack_put(DIRECTORY, 0, 0, b"folder", b""),
         pack_put(LINK, 0, 0, b"folder/l", b"/"),
     ):
-        ((_, answer),) = tree.put(fd, {}, record)
+        ((_, answer),) = tree_fill.put(fd, {}, record)
         assert list(read_refusals(answer)), record
     os.close(fd)
     assert (tmp_path / "victim").read_text() == "before"

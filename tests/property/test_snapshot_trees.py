@@ -169,4 +169,4 @@ def test_no_shorter_list_of_changes_exists_for_short_texts(old, new):
 
 
 def test_limits_are_whole_numbers_that_a_header_can_carry():
-    assert all(isinstance(value, int) for value in Limits())
+    assert all(isinstance(value, int) for value in Limits().options().values())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_runner.guest import tree, tree_records
+from sandbox_runner.guest import tree, tree_fill, tree_records
 from sandbox_runner.guest.tree_records import (
     BODY_BYTES,
     DIRECTORY,
@@ -35,7 +35,7 @@ def scan(root, **header):
 
 
 def put(root, *puts):
-    ((header, answer),) = tree.put(root, {}, b"".join(pack_put(*item) for item in puts))
+    ((header, answer),) = tree_fill.put(root, {}, b"".join(pack_put(*item) for item in puts))
     assert header == {"more": False}
     return list(read_refusals(answer))
 

@@ -14,6 +14,7 @@
     ├── SandboxError                    4   the sandbox or Docker failed; says nothing about the trail
     │   ├── DockerError                     the Engine is absent, slow or said no
     │   ├── ImageError                      no usable sandbox image
+    │   │   └── ImageChangedError               its name came to mean another one during the start
     │   ├── ChannelError                    the stream to the guest broke or carried nonsense
     │   └── GuestError                      the guest died or reported a fault of its own
     ├── StoreError                      4   the state directory: disk full, read-only, corrupt
@@ -36,6 +37,7 @@ __all__ = [
     "DockerError",
     "ExitCode",
     "GuestError",
+    "ImageChangedError",
     "ImageError",
     "InputError",
     "InterruptedRunError",
@@ -156,6 +158,10 @@ class DockerError(SandboxError):
 
 class ImageError(SandboxError):
     """There is no usable sandbox image."""
+
+
+class ImageChangedError(ImageError):
+    """The image's name came to mean another image, or none, while a sandbox was started from it."""
 
 
 class ChannelError(SandboxError):

@@ -41,7 +41,8 @@ def run_many(
     with ExitStack() as stack:
         like = None if options.get("dry_run") or options.get("bind") else likely_spec(runner, trails)
         if like is not None:
-            runner = runner.starting_with(stack.enter_context(warm_start(min(jobs, len(trails)), like)))
+            size = min(jobs, len(trails))
+            runner = runner.starting_with(stack.enter_context(warm_start(size, like, uses=len(trails))))
         threads = stack.enter_context(ThreadPoolExecutor(jobs, thread_name_prefix="run"))
         places: dict[Future[RunRecord | SandboxRunnerError], int] = {
             threads.submit(_attempt, runner, trail, options): place for place, trail in enumerate(trails)

@@ -12,7 +12,7 @@ __all__ = ["warm_start"]
 
 
 @contextmanager
-def warm_start(size: int, like: SandboxSpec) -> Iterator[StartSandbox]:
+def warm_start(size: int, like: SandboxSpec, *, uses: int) -> Iterator[StartSandbox]:
     """Sandboxes started ahead of need for runs whose spec is like the given one; others start cold.
 
     A sandbox that waits has its image, runtime and limits already, so it only fits a run that wants the same
@@ -22,8 +22,9 @@ def warm_start(size: int, like: SandboxSpec) -> Iterator[StartSandbox]:
     Args:
         size: how many wait at most.
         like: what most runs will ask for.
+        uses: how many runs there will be.
     """
-    with SandboxPool(size, like) as pool:
+    with SandboxPool(size, like, uses=uses) as pool:
 
         def start(spec: SandboxSpec) -> Sandbox:
             fits = (

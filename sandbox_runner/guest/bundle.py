@@ -1,15 +1,15 @@
 """The host's side of the guest's start: the command line of process 1 and the code that it reads.
 
-The guest is in no image. Process 1 runs ``python3 -I -S -c BOOTSTRAP``, reads one bundle from its standard
-input and serves the modules in it from memory; frames follow. A module is sent as source, and as the host's
-compiled code too: the guest takes the code where its Python has the same bytecode, else it compiles the
-source, on first import either way. ``__future__``, which each of them names, comes along: read from a fresh
-container's disk it would take as long as all of them. This module itself stays on the host.
+The guest is in no image. Process 1 runs ``python3 -I -S -X utf8 -c BOOTSTRAP``, reads one bundle from its
+standard input and serves the modules in it from memory; frames follow. A module is sent as source, and as
+the host's compiled code too: the guest takes the code where its Python has the same bytecode, else it
+compiles the source, on first import either way. ``__future__``, which each of them names, comes along: read
+from a fresh container's disk it would take as long as all of them. This module itself stays on the host.
 """
 
 from __future__ import annotations
-
 import __future__
+
 import functools
 import importlib.util
 import marshal
@@ -57,11 +57,13 @@ class Bundle:
             code = marshal.loads(code) if same else compile(source, "<guest>/" + name, "exec")
             exec(code, module.__dict__)
 sys.meta_path.insert(0, Bundle)
+# Modules in C first: what the guest still needs stands in a short folder of its own, the other is long.
+sys.path.sort(key=lambda folder: not folder.endswith("lib-dynload"))
 from sandbox_runner.guest.agent import main
 main()
 """
 
-COMMAND = ("python3", "-I", "-S", "-c", BOOTSTRAP)
+COMMAND = ("python3", "-I", "-S", "-X", "utf8", "-c", BOOTSTRAP)
 """The arguments of process 1."""
 
 

@@ -35,9 +35,7 @@ def load(name: str) -> Any:
 
 
 class _Scanning:
-    """What JSON means here: no constants beyond its own, and no key twice, which two readers could read as two
-    different values.
-    """
+    """What JSON means here: no constants beyond its own, no key twice (two readers would see two values)."""
 
     strict = True
     object_hook = None
@@ -100,9 +98,7 @@ def json_encoder(*, ascii_only: bool = False, sort_keys: bool = False) -> Callab
     except (ImportError, AttributeError):
         whole: Callable[[Any], str] = (
             load("json")
-            .JSONEncoder(
-                ensure_ascii=ascii_only, sort_keys=sort_keys, allow_nan=False, separators=(",", ":")
-            )
+            .JSONEncoder(ensure_ascii=ascii_only, sort_keys=sort_keys, allow_nan=False, separators=(",", ":"))
             .encode
         )
         return whole

@@ -6,10 +6,9 @@ import os
 
 from sandbox_runner.guest.outcome import StepError
 
-__all__ = ["PATH", "TOOLS", "find_tool", "require_tool"]
+__all__ = ["PATH", "find_tool", "require_tool"]
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-TOOLS = ("git", "python3", "rg")
 _NAMES = {"git": "git", "python3": "Python 3", "rg": "ripgrep (rg)"}
 
 

@@ -1,8 +1,9 @@
 """Walk and read a file tree below one open descriptor: the guest's half of a capture.
 
-Two request handlers (the third, do=put, stands in ``tree_fill``), each ``handler(root, header, body)`` yielding ``(header, body)`` answers. Every
-answer but the last of a request has ``"more": true`` in its header, the last has ``"more": false``. Bodies
-hold the records of ``tree_records`` and stay near ``BODY_BYTES``.
+Two request handlers (the third, do=put, stands in ``tree_fill``), each ``handler(root, header, body)``
+yielding ``(header, body)`` answers. Every answer but the last of a request has ``"more": true`` in its
+header, the last has ``"more": false``. Bodies hold the records of ``tree_records`` and stay near
+``BODY_BYTES``.
 
     do=scan   header: the limits of ``Limits``, and ``lift``. Answers: scan records, parents before their
               children, the names of a directory in byte order, contents hashed here; one END record last.

@@ -16,6 +16,7 @@ killed.
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -166,6 +167,7 @@ def seccomp_sha256() -> str:
     return sha256(_seccomp().encode()).hexdigest()
 
 
+@functools.lru_cache(maxsize=1)
 def _seccomp() -> str:
     """The profile on one line; Docker takes its text, not its path."""
     return json.dumps(json.loads(resource("config", "seccomp.json").read_bytes()), separators=(",", ":"))

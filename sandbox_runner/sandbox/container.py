@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from docker.errors import ImageNotFound
 from docker.types import Healthcheck
 
-from sandbox_runner.errors import DockerError, ImageError
+from sandbox_runner.errors import DockerError, ImageChangedError, ImageError
 from sandbox_runner.guest.bundle import COMMAND
 from sandbox_runner.sandbox.classify import Cause, classify
 from sandbox_runner.sandbox.confinement import host_config
@@ -17,8 +18,10 @@ from sandbox_runner.sandbox.owner import owner_labels
 from sandbox_runner.sandbox.receipt import remove
 from sandbox_runner.sandbox.spec import SandboxSpec
 
-__all__ = ["Container", "launch"]
+__all__ = ["Container", "image_changed", "launch"]
 
+# The guest speaks UTF-8 without a locale (``-X utf8``): one is three more files of a cold image to read.
+_ENVIRONMENT = {"LC_ALL": "C"}
 _HOSTNAME = "sandbox"  # the same everywhere, because a test may print it
 
 
@@ -50,12 +53,17 @@ def launch(
         command: the arguments of process 1, the guest's by default.
 
     Raises:
-        ImageError: the image has no Python.
+        ImageError: the image has no Python, or (``ImageChangedError``) is gone.
         DockerError: Docker refused or did not answer.
     """
     settings = _settings(engine, spec, image=image, runtime=runtime, uid=uid)
     settings["Entrypoint"] = list(command)
-    created = engine.call("create a container", engine.api.create_container_from_config, settings)
+    try:
+        created = engine.call("create a container", engine.api.create_container_from_config, settings)
+    except DockerError as error:
+        if isinstance(error.__cause__, ImageNotFound):
+            raise image_changed(image) from error
+        raise
     container = str(created["Id"])
     attachment: Attachment | None = None
     try:
@@ -70,6 +78,14 @@ def launch(
     return Container(container, attachment)
 
 
+def image_changed(image: Image) -> ImageChangedError:
+    """The error for an image that is no longer what it was found to be."""
+    return ImageChangedError(
+        f"The image {image.name} was changed or removed while a sandbox was started from it.",
+        hint="try again once nothing rebuilds or removes it",
+    )
+
+
 def _settings(engine: Engine, spec: SandboxSpec, *, image: Image, runtime: str, uid: int) -> dict[str, Any]:
     labels = {**spec.labels, **owner_labels(spec.run_id, lifetime_s=spec.deadlines.lifetime)}
     host = host_config(
@@ -78,7 +94,7 @@ def _settings(engine: Engine, spec: SandboxSpec, *, image: Image, runtime: str, 
     # A volume that an image declares would be writable, unlimited and on the host's disk.
     host["Tmpfs"].update(dict.fromkeys(image.volumes, "size=4096,nr_inodes=2,mode=0555,ro"))
     settings: dict[str, Any] = engine.api.create_container_config(
-        image.id,
+        image.name,
         [],
         # Without ``detach`` docker-py also sets StdinOnce: the stream's end is the end of the guest's stdin.
         stdin_open=True,
@@ -88,6 +104,7 @@ def _settings(engine: Engine, spec: SandboxSpec, *, image: Image, runtime: str, 
         hostname=_HOSTNAME,
         user="0:0",
         working_dir="/",
+        environment=_ENVIRONMENT,
         labels=labels,
         # An image's own check would run programs beside the guest.
         healthcheck=Healthcheck(test=["NONE"]),

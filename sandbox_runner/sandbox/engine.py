@@ -59,6 +59,9 @@ class Engine:
 
     def __init__(self, api: docker.APIClient) -> None:
         self.api = api
+        if api.base_url.startswith("http+docker:"):
+            api.trust_env = False  # no proxy leads to a Unix socket; looking for one costs each call a tenth
+        self._images: dict[str, Mapping[str, Any]] = {}
         self._info: Mapping[str, Any] | None = None
         self._runtimes: RuntimeChooser | None = None
 
@@ -127,9 +130,14 @@ class Engine:
             self._runtimes = RuntimeChooser(self.info())
         return self._runtimes
 
-    def image(self, name: str) -> Mapping[str, Any] | None:
-        """An image's inspect document, or ``None``."""
-        return self.find(f"inspect image {name}", self.api.inspect_image, name)
+    def image(self, name: str, *, remembered: bool = False) -> Mapping[str, Any] | None:
+        """An image's inspect document, or ``None``; with ``remembered`` as it was when last asked for."""
+        found = self._images.get(name) if remembered else None
+        if found is None:
+            found = self.find(f"inspect image {name}", self.api.inspect_image, name)
+            if found is not None:
+                self._images[name] = found
+        return found
 
     def container(self, container: str) -> Mapping[str, Any] | None:
         """A container's inspect document, or ``None`` once it is removed."""

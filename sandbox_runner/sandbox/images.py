@@ -6,6 +6,7 @@ Making the default image is in ``build``; this module finds, lists and ensures.
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import tempfile
@@ -52,7 +53,15 @@ class Image:
 
 def default_tag(recipe: Path | None = None) -> str:
     """The default image's name: its tag is the first 12 hex digits of the SHA-256 over names and contents."""
-    folder = recipe or resource("images", "python")
+    return _shipped_tag() if recipe is None else _tag_of(recipe)
+
+
+@functools.cache
+def _shipped_tag() -> str:
+    return _tag_of(resource("images", "python"))
+
+
+def _tag_of(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
@@ -61,9 +70,9 @@ def default_tag(recipe: Path | None = None) -> str:
     return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
 
 
-def find_image(engine: Engine, name: str) -> Image | None:
-    """The image of that name, or ``None``."""
-    found = engine.image(name)
+def find_image(engine: Engine, name: str, *, remembered: bool = False) -> Image | None:
+    """The image of that name, or ``None``; with ``remembered`` what it was when it was last looked up."""
+    found = engine.image(name, remembered=remembered)
     if found is None:
         return None
     config = found.get("Config") or {}
@@ -95,15 +104,24 @@ def build_image(engine: Engine, *, base: str | None = None, on_progress: Progres
     return _present(engine, default_tag())
 
 
-def ensure_image(engine: Engine, name: str | None = None, *, on_progress: Progress | None = None) -> Image:
+def ensure_image(
+    engine: Engine,
+    name: str | None = None,
+    *,
+    remembered: bool = False,
+    on_progress: Progress | None = None,
+) -> Image:
     """Find an image; build the default one (``name`` None) where it is missing, which takes about a minute.
+
+    With ``remembered`` an image that was found before is taken for granted: whoever starts a container from
+    it has to see which one it got.
 
     Raises:
         ImageError: a named image is not there, or the default one cannot be built.
     """
     if name is not None:
-        return _present(engine, name)
-    found = find_image(engine, default_tag())
+        return _present(engine, name, remembered=remembered)
+    found = find_image(engine, default_tag(), remembered=remembered)
     if found is None:
         with _one_at_a_time():
             # Whoever held the lock may have built it meanwhile.
@@ -137,8 +155,8 @@ def _locked(lock: int) -> bool:
     return True
 
 
-def _present(engine: Engine, name: str) -> Image:
-    image = find_image(engine, name)
+def _present(engine: Engine, name: str, *, remembered: bool = False) -> Image:
+    image = find_image(engine, name, remembered=remembered)
     if image is None:
         raise ImageError(
             f"There is no image {name} on this Docker Engine.",

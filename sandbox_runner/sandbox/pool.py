@@ -8,6 +8,7 @@ ones end with it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -24,19 +25,35 @@ from sandbox_runner.sandbox.spec import SandboxSpec
 
 __all__ = ["SandboxPool"]
 
-_KEEPERS = 2  # starting more at once than a machine has cores for helps nobody
+_KEEPERS = 4  # a start is mostly waiting for others; yet more at once only fight for the processors
 _UNDERTAKERS = 4
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
 
 
 class SandboxPool:
-    """A bounded store of prepared sandboxes. Use it as a context manager; any thread may take and retire."""
+    """A bounded store of prepared sandboxes. Use it as a context manager; any thread may take and retire.
 
-    def __init__(self, size: int, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> None:
+    Args:
+        size: how many wait at most.
+        spec: what each of them is.
+        engine: the Docker Engine; by default the one of the environment.
+        uses: how many will be taken altogether, where that is known: towards the end none is started that
+            nobody will take. Whoever takes more waits for a start each time.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        spec: SandboxSpec | None = None,
+        *,
+        engine: Engine | None = None,
+        uses: int | None = None,
+    ) -> None:
         if size < 1:
             raise ValueError("a pool holds at least one sandbox")
         self._size = size
+        self._uses = math.inf if uses is None else uses  # how many more will be taken
         self._spec = spec or SandboxSpec()
         self._engine = engine or Engine.connect()
         self._ready: deque[tuple[Sandbox, float]] = deque()
@@ -80,6 +97,8 @@ class SandboxPool:
                 sandbox.set_up(run_id, guest)
             except SandboxError:
                 self.retire(sandbox)
+                with self._changed:
+                    self._uses += 1
                 # One that died while it waited is made good by another; a refusal would only repeat itself.
                 if not sandbox.channel.ended or time.monotonic() > end:
                     raise
@@ -110,9 +129,13 @@ class SandboxPool:
             while True:
                 if self._closed.is_set():
                     raise SandboxError("The pool of sandboxes is closed.")
+                if self._uses < 1:
+                    self._uses = 1
+                    self._changed.notify_all()
                 while self._ready:
                     sandbox, born = self._ready.popleft()
                     if sandbox.waiting and time.monotonic() - born < self._spec.deadlines.lifetime / 2:
+                        self._uses -= 1
                         return sandbox
                     self.retire(sandbox)
                     self._changed.notify_all()
@@ -142,12 +165,16 @@ class SandboxPool:
     def _claim(self) -> bool:
         """Wait until one is missing and promise to start it; false when the pool is closed."""
         with self._changed:
-            while not self._closed.is_set() and len(self._ready) + self._starting >= self._size:
+            while not self._closed.is_set() and not self._missing():
                 self._changed.wait()
             if self._closed.is_set():
                 return False
             self._starting += 1
             return True
+
+    def _missing(self) -> bool:
+        """Whether fewer wait, or are being started, than may wait and will be taken."""
+        return len(self._ready) + self._starting < min(self._size, self._uses)
 
     def _deliver(self, sandbox: Sandbox | None, error: SandboxRunnerError | None) -> None:
         with self._changed:

@@ -55,19 +55,20 @@ def remove(engine: Engine, container: str, volumes: tuple[str, ...], *, patience
     """
     began = time.monotonic()
     how, exit_code = "left", None
+    container_gone = volumes_gone = False
     try:
         left = engine.find(
             "wait for a container", engine.api.wait, container, timeout=patience_s, condition="removed"
         )
         exit_code = None if left is None else left.get("StatusCode")
+        container_gone = True  # what was waited for is its removal
     except DockerError:
         how = "removed"
         force_container(engine, container)
     end = time.monotonic() + _KILLED_S
-    container_gone = volumes_gone = False
     while not (container_gone and volumes_gone) and time.monotonic() < end:
         try:
-            container_gone = engine.container(container) is None
+            container_gone = container_gone or engine.container(container) is None
             volumes_gone = all(engine.volume(name) is None for name in volumes)
         except DockerError:
             break

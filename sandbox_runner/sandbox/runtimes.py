@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sandbox_runner.errors import ConfigurationError, SandboxError
+from sandbox_runner.errors import ConfigurationError, ImageChangedError, SandboxError
 
 __all__ = ["AUTO", "RuntimeChoice", "RuntimeChooser"]
 
@@ -80,6 +80,8 @@ class RuntimeChooser:
                 continue
             try:
                 trial(name)
+            except ImageChangedError:
+                raise  # says nothing about the runtime
             except SandboxError as error:
                 failures.append(f"{name} failed its start test: {error}")
             else:

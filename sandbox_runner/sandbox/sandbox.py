@@ -15,13 +15,20 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from sandbox_runner.errors import ChannelError, DockerError, GuestError, SandboxError, SandboxRunnerError
+from sandbox_runner.errors import (
+    ChannelError,
+    DockerError,
+    GuestError,
+    ImageChangedError,
+    SandboxError,
+    SandboxRunnerError,
+)
 from sandbox_runner.guest.bundle import bundle
 from sandbox_runner.sandbox.bind import owner_of
 from sandbox_runner.sandbox.channel import Answer, Channel
 from sandbox_runner.sandbox.classify import Cause, Finding, classify
 from sandbox_runner.sandbox.confinement import WORKSPACE, random_uid
-from sandbox_runner.sandbox.container import Container, launch
+from sandbox_runner.sandbox.container import Container, image_changed, launch
 from sandbox_runner.sandbox.engine import Engine
 from sandbox_runner.sandbox.images import Image, ensure_image
 from sandbox_runner.sandbox.receipt import CleanupReceipt, remove
@@ -46,7 +53,7 @@ class Sandbox:
         uid: the uid that belongs to this sandbox alone.
         container_id: Docker's id of the container.
         guest: the configuration the guest was given.
-        facts: what the guest told about itself: Python, tools, uid.
+        facts: what the guest told about itself: Python's version, process id, uid.
         started_s: seconds from the request to the guest's first answer.
 
     Every method that talks to the guest raises ``SandboxError`` when the sandbox broke: ``GuestError`` where
@@ -91,36 +98,54 @@ class Sandbox:
             ConfigurationError: limits that cannot work, or a runtime that Docker does not know.
             SandboxError: anything else that kept it from starting; nothing is left behind.
         """
-        spec = spec or SandboxSpec()
-        own = engine is None
-        engine = engine or Engine.connect()
+        sandbox = cls._begin(spec or SandboxSpec(), engine)
         try:
-            image = ensure_image(engine, spec.image)
-
-            def trial(runtime: str) -> None:
-                plain = SandboxSpec(image=spec.image, run_id=spec.run_id, deadlines=spec.deadlines)
-                with cls._launch(engine, plain, image, RuntimeChoice(runtime, "start test")) as sandbox:
-                    sandbox.set_up(plain.run_id, {})
-
-            choice = engine.runtimes().choose(spec.runtime, image.id, trial, cache=spec.runtime_cache)
-            return cls._launch(engine, spec, image, choice, own_engine=own)
+            sandbox.hand_over()
         except BaseException:
-            if own:
-                engine.close()
+            sandbox.close()
             raise
+        return sandbox
 
     @classmethod
     def start(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
         """Start a sandbox and wait for its guest; raises what ``prepare`` and ``set_up`` raise."""
         began = time.monotonic()
-        sandbox = cls.prepare(spec, engine=engine)
+        sandbox = cls._begin(spec or SandboxSpec(), engine)
         try:
+            # The configuration follows the guest's code on the stream: one wait serves for both.
             sandbox.set_up(sandbox.spec.run_id, sandbox.spec.guest)
         except BaseException:
             sandbox.close()
             raise
         sandbox.started_s = time.monotonic() - began
         return sandbox
+
+    @classmethod
+    def _begin(cls, spec: SandboxSpec, engine: Engine | None) -> Self:
+        """Choose image and runtime and launch; the guest may not have all of its code yet."""
+        own = engine is None
+        engine = engine or Engine.connect()
+        try:
+            try:
+                image = ensure_image(engine, spec.image, remembered=True)
+                return cls._begin_from(image, engine, spec, own=own)
+            except ImageChangedError:  # what was remembered is no longer so
+                image = ensure_image(engine, spec.image)
+                return cls._begin_from(image, engine, spec, own=own)
+        except BaseException:
+            if own:
+                engine.close()
+            raise
+
+    @classmethod
+    def _begin_from(cls, image: Image, engine: Engine, spec: SandboxSpec, *, own: bool) -> Self:
+        def trial(runtime: str) -> None:
+            plain = SandboxSpec(image=spec.image, run_id=spec.run_id, deadlines=spec.deadlines)
+            with cls._launch(engine, plain, image, RuntimeChoice(runtime, "start test")) as sandbox:
+                sandbox.set_up(plain.run_id, {})
+
+        choice = engine.runtimes().choose(spec.runtime, image.id, trial, cache=spec.runtime_cache)
+        return cls._launch(engine, spec, image, choice, own_engine=own)
 
     @classmethod
     def _launch(
@@ -147,6 +172,17 @@ class Sandbox:
             sandbox.close()
             raise
         return sandbox
+
+    def _boot(self) -> None:
+        with self._explained():
+            self.channel.write(bundle())
+            self.channel.flush()
+            self._look_at_container()  # the guest's Python starts meanwhile
+
+    def hand_over(self) -> None:
+        """See that the guest has all of its code: without the last byte it waits, however long it is given."""
+        with self._explained():
+            self.channel.flush(allowance_s=self.spec.deadlines.start)
 
     def set_up(self, run_id: str, guest: Mapping[str, Any]) -> None:
         """Give the guest its configuration, once, and wait for its first answer.
@@ -275,19 +311,15 @@ class Sandbox:
                     self._engine.close()
             return self._receipt
 
-    def _boot(self) -> None:
-        with self._explained():
-            self.channel.write(bundle())
-            self.channel.flush()
-            # The guest's Python starts meanwhile.
-            self._volumes = self._inspect_volumes()
-            # Without its last byte a guest does not boot, however long it is given.
-            self.channel.flush(allowance_s=self.spec.deadlines.start)
-
-    def _inspect_volumes(self) -> tuple[str, ...]:
+    def _look_at_container(self) -> None:
+        """Learn the names of its volumes, and that it runs the image it was meant to run."""
         inspected = self._engine.container(self.container_id) or {}
         mounts = inspected.get("Mounts") or ()
-        return tuple(mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name"))
+        self._volumes = tuple(
+            mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name")
+        )
+        if inspected.get("Image", self.image.id) != self.image.id:
+            raise image_changed(self.image)
 
     def _parts(self, kind: str, header: Mapping[str, Any], body: bytes = b"") -> Iterator[bytes]:
         deadlines = self.spec.deadlines

@@ -276,7 +276,7 @@ def disposable(bench: Bench) -> Iterator[Figure]:
     """Replays per second, each in a fresh container, one at a time and four at once."""
     trail, source = one_read(), source_files(bench.folder())
     base, spec = bench.snapshot(source), bench.spec(one_read())
-    many = 4 * max(3, bench.rounds)
+    many = 40
 
     def rate(work: Callable[[], object], at_once: int) -> float:
         with ThreadPoolExecutor(at_once) as threads:
@@ -284,8 +284,8 @@ def disposable(bench: Bench) -> Iterator[Figure]:
 
     for at_once, goal in ((1, 2.0), (4, 1.5)):
         ratios = []
-        for _ in range(3):
-            with SandboxPool(at_once + 1, spec, engine=bench.engine) as pool:
+        for _ in range(bench.rounds):
+            with SandboxPool(at_once + 1, spec, engine=bench.engine, uses=many) as pool:
 
                 def ours(pool: SandboxPool = pool) -> None:
                     sandbox = pool.take("bench", spec.guest)

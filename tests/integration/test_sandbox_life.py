@@ -203,6 +203,27 @@ def test_auto_takes_the_strongest_runtime_that_starts_and_remembers(engine, imag
     assert sandbox.runtime.name in cache.read_text()
 
 
+def test_an_image_whose_name_moved_or_was_removed_is_noticed(engine, image) -> None:
+    name = "sandbox-runner-test:moving"
+    repository, _, tag = name.partition(":")
+    try:
+        engine.api.tag(image.id, repository, tag)
+        spec = SandboxSpec(image=name, runtime="runc")
+        with Sandbox.start(spec, engine=engine) as first:
+            assert first.image.id == image.id
+        made = engine.api.create_container(image.id, ["true"], labels={"moved": "yes"})["Id"]
+        moved = engine.api.commit(made, repository, tag)["Id"]
+        engine.api.remove_container(made)
+        with Sandbox.start(spec, engine=engine) as second:
+            assert second.image.id == moved != image.id
+        engine.api.remove_image(name)
+        with pytest.raises(ImageError, match="There is no image"):
+            Sandbox.start(spec, engine=engine)
+    finally:
+        if engine.image(name) is not None:
+            engine.api.remove_image(name, force=True)
+
+
 def test_the_kernel_confirms_the_isolation(engine, image, runtime) -> None:
     isolation = look_inside(engine, image=image, runtime=runtime)
     assert isolation.ok, isolation.problems

@@ -84,6 +84,28 @@ def test_many_threads_share_a_pool(engine, image, spec) -> None:
     assert containers(engine, spec) == []
 
 
+class Counting(Engine):
+    """The real Engine, which counts the containers it creates."""
+
+    created = 0
+
+    def call(self, what, ask, *arguments, **options):
+        self.created += what == "create a container"
+        return super().call(what, ask, *arguments, **options)
+
+
+def test_no_more_are_started_than_will_be_used_unless_more_are_taken(engine, image, spec) -> None:
+    counting = Counting(engine.api)
+    with SandboxPool(2, spec, engine=counting, uses=3) as pool:
+        for number in range(3):
+            pool.retire(pool.take(f"run-{number}", {})).result(30)
+        time.sleep(0.5)
+        assert (counting.created, pool.ready) == (3, 0)
+        pool.retire(pool.take("one more", {}, deadline_s=30))
+        assert counting.created == 4
+    assert containers(engine, spec) == []
+
+
 class Hiccup(Engine):
     """The real Engine, which refuses to create containers for a while."""
 

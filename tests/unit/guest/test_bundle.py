@@ -45,7 +45,10 @@ HEAVY = {"collections", "enum", "hashlib", "importlib", "json", "re", "signal", 
 
 def test_nothing_heavy_of_the_standard_library_is_loaded_before_it_is_needed():
     loaded = "tree_fill", "files", "ledger", "facts", "confine", "foreign"
-    lines = ["from sandbox_runner.guest import " + ", ".join(loaded), "sys.stdout.write(' '.join(sys.modules))"]
+    lines = [
+        "from sandbox_runner.guest import " + ", ".join(loaded),
+        "sys.stdout.write(' '.join(sys.modules))",
+    ]
     script = COMMAND[-1].replace("main()\n", "\n".join(lines) + "\n")
     done = subprocess.run(
         [sys.executable, *COMMAND[1:-1], script], input=bundle(), capture_output=True, check=True, timeout=30

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
+from docker.transport import UnixHTTPAdapter
 from docker.utils import kwargs_from_env
 
 from sandbox_runner.errors import DockerError
@@ -24,6 +25,7 @@ from sandbox_runner.sandbox.runtimes import RuntimeChooser
 
 __all__ = ["CALL_DEADLINE_S", "Attachment", "Engine"]
 
+_CONNECTIONS = 64  # kept open between calls; more at once than that is nobody's machine
 CALL_DEADLINE_S = 30  # a healthy Engine answers in milliseconds; a loaded one in a few seconds
 _Answer = TypeVar("_Answer")
 _WAY_OUT = "start Docker, or point DOCKER_HOST at an Engine you may use; `sandbox-runner doctor` tells more"
@@ -59,8 +61,7 @@ class Engine:
 
     def __init__(self, api: docker.APIClient) -> None:
         self.api = api
-        if api.base_url.startswith("http+docker:"):
-            api.trust_env = False  # no proxy leads to a Unix socket; looking for one costs each call a tenth
+        _use_one_socket(api)
         self._images: dict[str, Mapping[str, Any]] = {}
         self._info: Mapping[str, Any] | None = None
         self._runtimes: RuntimeChooser | None = None
@@ -184,6 +185,25 @@ class Engine:
             return tuple(json.loads(line) for line in answer.text.splitlines() if line.strip())
         except ValueError as error:
             raise DockerError("Docker could not recall events: its answer is no JSON.") from error
+
+
+class _OneSocketAdapter(UnixHTTPAdapter):
+    """docker-py's own keeps connections apart by URL, and each container's URLs are new: none is used twice."""
+
+    def get_connection(self, url: str, proxies: Any = None) -> Any:
+        return super().get_connection(self.socket_path, proxies)
+
+
+def _use_one_socket(api: docker.APIClient) -> None:
+    """Let all calls to a Unix socket share its connections; no proxy leads there, so none is looked for."""
+    adapter = api.get_adapter(api.base_url)
+    if isinstance(adapter, UnixHTTPAdapter):
+        shared = _OneSocketAdapter(
+            f"http+unix://{adapter.socket_path}", adapter.timeout, max_pool_size=_CONNECTIONS
+        )
+        api.mount("http+docker://", shared)
+        adapter.close()
+        api.trust_env = False
 
 
 def _reason(error: Exception) -> str:

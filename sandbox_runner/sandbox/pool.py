@@ -25,7 +25,7 @@ from sandbox_runner.sandbox.spec import SandboxSpec
 
 __all__ = ["SandboxPool"]
 
-_KEEPERS = 4  # a start is mostly waiting for others; yet more at once only fight for the processors
+_KEEPERS = 3  # a start is mostly waiting for others; yet more at once only fight for the processors
 _UNDERTAKERS = 4
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0

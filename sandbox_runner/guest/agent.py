@@ -66,16 +66,17 @@ class Agent:
     def answer(self, number: int, header: dict[str, Any], body: bytes) -> None:
         """Answer one request."""
         kind = header.get("do")
-        if kind == "setup":
+        handle = self.kinds.get(kind) if type(kind) is str else None
+        if handle is not None and self.guest is not None:
+            if kind != "call":
+                self.guest.identity.take_off()
+            handle(self.guest, number, header, body)
+        elif kind == "setup":
             self.setup(number, header)
         elif self.guest is None:
             raise FrameError("the guest is not set up yet")
-        elif type(kind) is not str or kind not in self.kinds:
-            raise FrameError(f"unknown request {kind!r:.60}")
         else:
-            if kind != "call":
-                self.guest.identity.take_off()
-            self.kinds[kind](self.guest, number, header, body)
+            raise FrameError(f"unknown request {kind!r:.60}")
 
     def setup(self, number: int, header: dict[str, Any]) -> None:
         """Take the configuration, once; answer with the facts of this guest."""
@@ -103,7 +104,7 @@ class Agent:
         """Scan, fetch or fill the workspace, answer by answer; the sandbox uid is worn for each."""
         kind = header["do"]
         handler = getattr(load("sandbox_runner.guest." + _TREES[kind]), kind)
-        guest.index = None
+        guest.forget()
         with guest.identity:
             for answer, content in handler(guest.root, header, body):
                 self.host.send({"id": number, "ok": True, **answer}, content)

@@ -7,9 +7,11 @@ import os
 from sandbox_runner.guest.children import Children
 from sandbox_runner.guest.identity import Identity
 from sandbox_runner.guest.ledger import Ledger
+from sandbox_runner.guest.paths import close_parent, open_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from sandbox_runner.guest.config import Config
@@ -31,7 +33,19 @@ class Guest:
         index: what searches remember of the workspace; ``None`` after anything that may have changed it.
     """
 
-    __slots__ = ("bundles", "children", "config", "host", "identity", "index", "ledger", "root", "server")
+    __slots__ = (
+        "_folder",
+        "_folder_names",
+        "bundles",
+        "children",
+        "config",
+        "host",
+        "identity",
+        "index",
+        "ledger",
+        "root",
+        "server",
+    )
 
     def __init__(self, config: Config, host: HostStream) -> None:
         self.config = config
@@ -44,6 +58,30 @@ class Guest:
         self.bundles: dict[tuple[str, str], Any] = {}
         self.server: Any = None
         self.index: SearchIndex | None = None
+        self._folder = self.root
+        self._folder_names: Sequence[bytes] = []
+
+    def parent(self, parts: Sequence[bytes], path: str, *, create: bool = False) -> int:
+        """The directory that holds the last of ``parts``: its descriptor, good until the next call of this.
+
+        Files are often used in the same directory one after the other, so the last one stays open. Nothing
+        moves it meanwhile: only programs do, and they make the guest forget.
+
+        Raises:
+            StepError: see ``paths.open_parent``.
+        """
+        names = parts[:-1]
+        if names != self._folder_names or self.config.shared:  # in a shared workspace the host's user may
+            found = open_parent(self.root, parts, path, create=create)
+            close_parent(self.root, self._folder)
+            self._folder, self._folder_names = found, names
+        return self._folder
+
+    def forget(self) -> None:
+        """Something may have changed the workspace: nothing that is remembered of it holds."""
+        self.index = None
+        close_parent(self.root, self._folder)
+        self._folder, self._folder_names = self.root, []
 
     def full(self) -> str:
         """Which limit of the workspace's file system a lack of space means: ``inodes`` or ``disk``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from time import monotonic_ns
 
-from sandbox_runner.guest import files
 from sandbox_runner.guest.lean import load
 from sandbox_runner.guest.outcome import Outcome, StepError
 from sandbox_runner.guest.wire import FrameError, split_blobs
@@ -20,14 +19,15 @@ __all__ = ["METHODS", "answer_call"]
 
 _NAME_LIMIT = 8192
 _CONTENTS = ("content", "message", "new", "old")
+_EITHER_WAY = ("bottles", "files", "fleet", "search")  # modules that can begin with the sandbox uid on
 _TEXT = (str,)
 _INTEGER = (int,)
 _NUMBER = (int, float)
 
-METHODS: dict[str, tuple[Any, dict[str, tuple[type, ...]]]] = {
-    "file_read": (files, {"path": _TEXT}),
-    "file_write": (files, {"path": _TEXT, "content": _TEXT}),
-    "file_edit": (files, {"path": _TEXT, "old": _TEXT, "new": _TEXT}),
+METHODS: dict[str, tuple[str, dict[str, tuple[type, ...]]]] = {
+    "file_read": ("files", {"path": _TEXT}),
+    "file_write": ("files", {"path": _TEXT, "content": _TEXT}),
+    "file_edit": ("files", {"path": _TEXT, "old": _TEXT, "new": _TEXT}),
     "git_commit": ("git", {"repo": _TEXT, "message": _TEXT}),
     "git_push": ("push", {"repo": _TEXT}),
     "test_run": ("testing", {"test_path": _TEXT, "expected": _INTEGER}),
@@ -40,7 +40,9 @@ METHODS: dict[str, tuple[Any, dict[str, tuple[type, ...]]]] = {
     "trust_update": ("fleet", {"target": _TEXT, "delta": _NUMBER}),
     "cap_issue": ("fleet", {"action": _TEXT, "holder": _TEXT}),
 }
-"""Every method: its module (a name, until it is first called) and its arguments' types in order."""
+"""Every method: its module and its arguments' types in order."""
+
+_handlers: dict[str, Callable[..., Outcome]] = {}  # of the methods that were called
 
 
 def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
     method = header.get("method")
     if type(method) is not str or method not in METHODS:
         raise FrameError(f"unknown method {method!r:.60}")
-    arguments = _arguments(method, header, body)
+    module, kinds = METHODS[method]
+    arguments = _arguments(method, kinds, header, body)
     step = header.get("step", -1)
     if type(step) is not int:
         raise FrameError("a step is no number")
@@ -61,11 +64,13 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
     try:
         _bound_names(arguments)
         guest.ledger.admit(method, arguments)
-        outcome: Outcome = _handler(guest, method)(guest, **arguments)
+        if module not in _EITHER_WAY:
+            guest.identity.take_off()
+        outcome = (_handlers.get(method) or _handler(method))(guest, **arguments)
     except StepError as error:
         outcome = Outcome(f"{method}: ERROR {error.reason}", error.details, error.status)
-    if guest.ledger.room:
-        outcome.details["room"] = guest.ledger.room
+    if guest.ledger.state.room:
+        outcome.details["room"] = guest.ledger.state.room
     return {
         "status": outcome.status,
         "text": outcome.text,
@@ -77,35 +82,32 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
 def _bound_names(arguments: dict[str, Any]) -> None:
     """Names and paths come back in texts and records, so they are bounded; contents are elsewhere."""
     for name, value in arguments.items():
-        if type(value) is str and name not in _CONTENTS and len(value) > _NAME_LIMIT:
+        if type(value) is str and len(value) > _NAME_LIMIT and name not in _CONTENTS:
             raise StepError(f"{name} of {len(value)} characters is over the limit of {_NAME_LIMIT}")
 
 
-def _handler(guest: Guest, method: str) -> Callable[..., Outcome]:
-    module, parameters = METHODS[method]
-    if module is not files:
-        guest.identity.take_off()
-    if type(module) is str:
-        module = load("sandbox_runner.guest." + module)
-        METHODS[method] = module, parameters
-    handler: Callable[..., Outcome] = getattr(module, method)
-    return handler
+def _handler(method: str) -> Callable[..., Outcome]:
+    """A method's function; its module is loaded when it is first called."""
+    found: Callable[..., Outcome] = getattr(load("sandbox_runner.guest." + METHODS[method][0]), method)
+    _handlers[method] = found
+    return found
 
 
-def _arguments(method: str, header: dict[str, Any], body: bytes) -> dict[str, Any]:
-    given = header.get("args", {})
-    if type(given) is not dict:
+def _arguments(
+    method: str, kinds: dict[str, tuple[type, ...]], header: dict[str, Any], body: bytes
+) -> dict[str, Any]:
+    arguments = header.get("args")
+    if type(arguments) is not dict:
         raise FrameError(f"the arguments of {method} are no object")
-    arguments = dict(given)
-    for name, blob in split_blobs(header.get("blobs", {}), body).items():
-        try:
-            arguments[name] = blob.decode()
-        except UnicodeDecodeError:
-            raise FrameError(f"argument {name:.40} of {method} is not UTF-8 text") from None
-    kinds = METHODS[method][1]
+    if body or "blobs" in header:
+        for name, blob in split_blobs(header.get("blobs", {}), body).items():
+            try:
+                arguments[name] = blob.decode()
+            except UnicodeDecodeError:
+                raise FrameError(f"argument {name:.40} of {method} is not UTF-8 text") from None
     if arguments.keys() != kinds.keys():
         raise FrameError("{} takes {}".format(method, ", ".join(kinds)))
     for name, kind in kinds.items():
         if type(arguments[name]) not in kind:
             raise FrameError(f"argument {name} of {method} has the wrong type")
-    return {name: arguments[name] for name in kinds}
+    return arguments

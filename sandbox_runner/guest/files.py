@@ -7,7 +7,7 @@ import stat
 
 from sandbox_runner.guest.digest import sha256_hex
 from sandbox_runner.guest.outcome import Outcome, StepError, step_error
-from sandbox_runner.guest.paths import close_parent, normal, not_regular, open_file, open_parent, read_limited
+from sandbox_runner.guest.paths import normal, not_regular, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,14 +46,11 @@ def file_write(guest: Guest, path: str, content: str) -> Outcome:
     if len(data) > guest.config.limits.file_bytes:
         raise StepError(f"content of {len(data)} bytes is over the limit of {guest.config.limits.file_bytes}")
     guest.identity.wear()
-    parent = open_parent(guest.root, parts, path, create=True)
-    try:
-        mode, before = _existing(guest, parent, parts[-1], path)
-        _replace(guest, parent, parts[-1], data, path=path, mode=mode)
-        if guest.index is not None:
-            guest.index.wrote(guest.root, parts, data, created=mode is None)
-    finally:
-        close_parent(guest.root, parent)
+    parent = guest.parent(parts, path, create=True)
+    mode, before = _existing(guest, parent, parts[-1], path)
+    _replace(guest, parent, parts[-1], data, path=path, mode=mode)
+    if guest.index is not None:
+        guest.index.wrote(guest.root, parts, data, created=mode is None)
     details: dict[str, Any] = {
         "bytes": len(data),
         "created": mode is None,
@@ -71,27 +68,19 @@ def file_edit(guest: Guest, path: str, old: str, new: str) -> Outcome:
     if not needle:
         raise StepError("empty old text")
     guest.identity.wear()
-    parent = open_parent(guest.root, parts, path) if parts else guest.root
-    try:
-        fd = open_file(parent, parts[-1] if parts else b".", path)
-        try:
-            mode = os.fstat(fd).st_mode & _MODE_BITS
-            before = read_limited(fd, guest.config.limits.file_bytes)
-        finally:
-            os.close(fd)
-        count, at = before.count(needle), before.find(needle)
-        if count == 0:
-            raise StepError("old text not found in " + path, {"sha256": sha256_hex(before)})
-        if count > 1:
-            raise StepError(f"old text found {count} times in {path}", {"sha256": sha256_hex(before)})
-        after = before[:at] + replacement + before[at + len(needle) :]
-        if len(after) > guest.config.limits.file_bytes:
-            raise StepError(f"file would grow to {len(after)} bytes, over the limit")
-        _replace(guest, parent, parts[-1], after, path=path, mode=mode)
-        if guest.index is not None:
-            guest.index.wrote(guest.root, parts, after, created=False)
-    finally:
-        close_parent(guest.root, parent)
+    parent = guest.parent(parts, path) if parts else guest.root
+    before, mode = read_file(parent, parts[-1] if parts else b".", path, guest.config.limits.file_bytes)
+    count, at = before.count(needle), before.find(needle)
+    if count == 0:
+        raise StepError("old text not found in " + path, {"sha256": sha256_hex(before)})
+    if count > 1:
+        raise StepError(f"old text found {count} times in {path}", {"sha256": sha256_hex(before)})
+    after = before[:at] + replacement + before[at + len(needle) :]
+    if len(after) > guest.config.limits.file_bytes:
+        raise StepError(f"file would grow to {len(after)} bytes, over the limit")
+    _replace(guest, parent, parts[-1], after, path=path, mode=mode)
+    if guest.index is not None:
+        guest.index.wrote(guest.root, parts, after, created=False)
     return Outcome(
         f"file_edit: {path} (1 replacement)",
         {
@@ -114,17 +103,7 @@ def _read(guest: Guest, path: str) -> bytes:
     parts = normal(path)
     if not parts:
         raise StepError("is a directory: " + path)
-    parent = open_parent(guest.root, parts, path)
-    try:
-        fd = open_file(parent, parts[-1], path)
-    finally:
-        close_parent(guest.root, parent)
-    try:
-        return read_limited(fd, guest.config.limits.file_bytes)
-    except OSError as error:
-        raise step_error(error, path) from None
-    finally:
-        os.close(fd)
+    return read_file(guest.parent(parts, path), parts[-1], path, guest.config.limits.file_bytes)[0]
 
 
 def _existing(guest: Guest, parent: int, name: bytes, path: str) -> tuple[int | None, bytes | None]:
@@ -139,15 +118,9 @@ def _existing(guest: Guest, parent: int, name: bytes, path: str) -> tuple[int | 
         raise not_regular(found.st_mode, path)
     mode = found.st_mode & _MODE_BITS
     try:
-        fd = open_file(parent, name, path)
+        return mode, read_file(parent, name, path, guest.config.limits.file_bytes)[0]
     except StepError:
         return mode, None
-    try:
-        return mode, read_limited(fd, guest.config.limits.file_bytes)
-    except StepError:
-        return mode, None
-    finally:
-        os.close(fd)
 
 
 def _replace(guest: Guest, parent: int, name: bytes, data: bytes, *, path: str, mode: int | None) -> None:

@@ -16,15 +16,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["close_parent", "normal", "open_directory", "open_file", "open_parent", "read_limited"]
+__all__ = ["close_parent", "normal", "open_directory", "open_parent", "read_file"]
 
 PATH_LIMIT = 4096
 """Longest path in bytes; the kernel's own PATH_MAX."""
 
 # Without O_PATH older gVisor ignores O_NOFOLLOW beside O_DIRECTORY and goes where a link leads.
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CHUNK = 1 << 20
+_MODE_BITS = 0o777
 _GIT_FILES = (b".gitmodules", b".gitattributes")
 
 
@@ -108,21 +109,38 @@ def close_parent(root: int, fd: int) -> None:
         os.close(fd)
 
 
-def open_file(parent: int, name: bytes, path: str, flags: int = os.O_RDONLY) -> int:
-    """Open an existing regular file by name; never a link, a FIFO, a device or a directory.
+def read_file(parent: int, name: bytes, path: str, limit: int) -> tuple[bytes, int]:
+    """The whole of a regular file and its permission bits; never a link, a FIFO, a device or a directory.
 
     Raises:
-        StepError: it is something else, is missing, or is not permitted.
+        StepError: it is something else, is missing, is not permitted, or is longer than ``limit`` bytes.
     """
     try:
-        fd = os.open(name, flags | _FILE, dir_fd=parent)
+        fd = os.open(name, _FILE, dir_fd=parent)
     except OSError as error:
         raise _explain(error, parent, name, path) from None
-    mode = os.fstat(fd).st_mode
-    if not stat.S_ISREG(mode):
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise not_regular(found.st_mode, path)
+        size = found.st_size
+        if size > limit:
+            raise StepError(f"file of {size} bytes is over the limit of {limit}", {"bytes": size})
+        data = os.read(fd, min(size + 1, _CHUNK))
+        if len(data) != size:  # the ordinary case is one read, and it is all
+            data = _rest(fd, data, limit)
+    except OSError as error:
+        raise step_error(error, path) from None
+    finally:
         os.close(fd)
-        raise not_regular(mode, path)
-    return fd
+    return data, found.st_mode & _MODE_BITS
+
+
+def _rest(fd: int, data: bytes, limit: int) -> bytes:
+    parts = [data]
+    while parts[-1] and sum(map(len, parts)) <= limit:
+        parts.append(os.read(fd, _CHUNK))
+    return b"".join(parts)
 
 
 def not_regular(mode: int, path: str) -> StepError:
@@ -132,24 +150,6 @@ def not_regular(mode: int, path: str) -> StepError:
     if stat.S_ISLNK(mode):
         return StepError("symbolic link in path: " + path)
     return StepError("not a regular file: " + path)
-
-
-def read_limited(fd: int, limit: int) -> bytes:
-    """The whole of an open regular file.
-
-    Raises:
-        StepError: it is longer than ``limit`` bytes.
-    """
-    size = os.fstat(fd).st_size
-    if size > limit:
-        raise StepError(f"file of {size} bytes is over the limit of {limit}", {"bytes": size})
-    data = os.read(fd, min(size + 1, _CHUNK))
-    if len(data) == size:  # the ordinary case: one read, and it is all
-        return data
-    parts = [data]
-    while parts[-1] and sum(map(len, parts)) <= limit:
-        parts.append(os.read(fd, _CHUNK))
-    return b"".join(parts)
 
 
 def _explain(error: OSError, parent: int, name: bytes, path: str) -> StepError:

@@ -227,7 +227,7 @@ def supervise(
     Raises:
         HostGoneError: the host went away.
     """
-    guest.index = None  # whatever runs may change every file
+    guest.forget()  # whatever runs may change every file
     guest.host.flush()  # it may take long; answers that are ready do not wait for it
     counters = LimitCounters()
     deadline = time.monotonic() + seconds

@@ -14,7 +14,7 @@ import os
 import stat
 
 from sandbox_runner.guest.outcome import StepError, step_error
-from sandbox_runner.guest.paths import close_parent, normal, open_directory, open_file, read_limited
+from sandbox_runner.guest.paths import close_parent, normal, open_directory, read_file
 from sandbox_runner.guest.process import Ended, Program, run
 from sandbox_runner.guest.sinks import HeadTail, Whole
 from sandbox_runner.guest.tools import require_tool
@@ -177,11 +177,7 @@ class Repository:
             return None
         try:
             parent = open_directory(self._git, parts[:-1], "")
-            fd = open_file(parent, parts[-1], "")
-            try:
-                return read_limited(fd, limit)
-            finally:
-                os.close(fd)
+            return read_file(parent, parts[-1], "", limit)[0]
         except (StepError, OSError):
             return None
         finally:

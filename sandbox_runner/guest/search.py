@@ -89,6 +89,7 @@ def _matching(guest: Guest, pattern: str) -> tuple[list[bytes], bool]:
 
 
 def _ripgrep(guest: Guest, arguments: list[str]) -> tuple[Ended, Whole, str]:
+    guest.identity.take_off()
     output, complaint = Whole(_OUTPUT_LIMIT), HeadTail(4096)
     program = Program(
         [require_tool("rg"), *_ARGUMENTS, *arguments, "--", "."],

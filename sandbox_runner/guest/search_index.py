@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from sandbox_runner.guest.outcome import StepError
-from sandbox_runner.guest.paths import close_parent, open_file, open_parent, read_limited
+from sandbox_runner.guest.paths import close_parent, open_parent, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,13 +114,9 @@ def _read(root: int, name: bytes) -> bytes | None:
     try:
         parent = open_parent(root, parts, "")
         try:
-            fd = open_file(parent, parts[-1], "")
+            return read_file(parent, parts[-1], "", _BYTES_LIMIT)[0]
         finally:
             close_parent(root, parent)
-        try:
-            return read_limited(fd, _BYTES_LIMIT)
-        finally:
-            os.close(fd)
     except (OSError, StepError):
         return None
 

@@ -12,12 +12,21 @@ from sandbox_runner.guest.lean import Struct, json_decoder, json_encoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Header = dict[str, Any]
     Frame = tuple[Header, bytes]
 
-__all__ = ["BODY_LIMIT", "HEADER_LIMIT", "FrameDecoder", "FrameError", "encode_frame", "split_blobs"]
+__all__ = [
+    "BODY_LIMIT",
+    "HEADER_LIMIT",
+    "FrameDecoder",
+    "FrameError",
+    "decode_json",
+    "encode_frame",
+    "split_blobs",
+]
 
 HEADER_LIMIT = 1 << 20
 """Longest header, in bytes."""
@@ -26,21 +35,34 @@ BODY_LIMIT = 32 << 20
 
 _PREFIX = 8
 _LENGTHS = Struct(">II")
-_encode, _decode = json_encoder(), json_decoder()
+_to_text, _from_text = json_encoder(), json_decoder()
+
+
+def _encode(value: Any) -> bytes:
+    return _to_text(value).encode()
+
+
+def decode_json(data: bytes | bytearray) -> Any:
+    """One JSON text in UTF-8 without blanks around it; no constants beyond JSON's own, no key twice.
+
+    Raises:
+        ValueError: it is none; ``RecursionError`` where it is nested too deeply.
+    """
+    return _from_text(data.decode())
 
 
 class FrameError(Exception):
     """The stream carries something that is no frame; it cannot be read any further."""
 
 
-def encode_frame(header: Header, body: bytes = b"") -> bytes:
-    """One frame as bytes.
+def encode_frame(header: Header, body: bytes = b"", encode: Callable[[Any], bytes] = _encode) -> bytes:
+    """One frame as bytes; ``encode`` is another way to the same JSON.
 
     Raises:
         FrameError: header or body is over its limit, or the header is no JSON.
     """
     try:
-        text = _encode(header).encode()
+        text = encode(header)
     except (TypeError, ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header cannot be written as JSON: {error}") from error
     _check(len(text), len(body))
@@ -68,11 +90,16 @@ def split_blobs(lengths: dict[str, int], body: bytes) -> dict[str, bytes]:
 
 
 class FrameDecoder:
-    """Bytes in, frames out. After a ``FrameError`` the decoder must not be used again."""
+    """Bytes in, frames out. After a ``FrameError`` the decoder must not be used again.
 
-    __slots__ = ("_buffer", "_lengths")
+    Args:
+        decode: reads a header, like ``decode_json``.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_buffer", "_decode", "_lengths")
+
+    def __init__(self, decode: Callable[[bytearray], Any] = decode_json) -> None:
+        self._decode = decode
         self._buffer = bytearray()
         self._lengths: tuple[int, int] | None = None
 
@@ -110,10 +137,19 @@ class FrameDecoder:
         if len(buffer) < end:
             return None
         self._lengths = None
-        header = _parse(buffer[_PREFIX:start])
+        header = self._parse(buffer[_PREFIX:start])
         content = bytes(buffer[start:end]) if body else b""
         del buffer[:end]
         return header, content
+
+    def _parse(self, data: bytearray) -> Header:
+        try:
+            value = self._decode(data)
+        except (ValueError, RecursionError) as error:
+            raise FrameError(f"a frame's header is no JSON: {str(error)[:200]}") from None
+        if type(value) is not dict:
+            raise FrameError("a frame's header is no JSON object")
+        return value
 
 
 def _check(header: int, body: int) -> None:
@@ -121,13 +157,3 @@ def _check(header: int, body: int) -> None:
         raise FrameError(f"a frame's header has {header} bytes, the limit is {HEADER_LIMIT}")
     if body > BODY_LIMIT:
         raise FrameError(f"a frame's body has {body} bytes, the limit is {BODY_LIMIT}")
-
-
-def _parse(data: bytearray) -> Header:
-    try:
-        value = _decode(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise FrameError(f"a frame's header is no JSON: {str(error)[:200]}") from None
-    if type(value) is not dict:
-        raise FrameError("a frame's header is no JSON object")
-    return value

@@ -188,9 +188,9 @@ class Engine:
 
 
 class _OneSocketAdapter(UnixHTTPAdapter):
-    """docker-py's own keeps connections apart by URL, and each container's URLs are new: none is used twice."""
+    """One pool of connections: docker-py's own has one for each URL, and every container has new ones."""
 
-    def get_connection(self, url: str, proxies: Any = None) -> Any:
+    def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002 - that is it
         return super().get_connection(self.socket_path, proxies)
 
 

@@ -7,7 +7,6 @@ means that the stream is out of step, and nothing after it can be trusted.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 from sandbox_runner.errors import ChannelError
 
@@ -30,12 +29,13 @@ class Demultiplexer:
         self._stream = STDOUT
         self._left = 0
 
-    def feed(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
-        """Yield (stream, bytes) for what arrived; the views are valid until the caller reuses its buffer.
+    def feed(self, data: memoryview) -> list[tuple[int, memoryview]]:
+        """(stream, bytes) pairs of what arrived; the views are valid until the caller reuses its buffer.
 
         Raises:
             ChannelError: a header that Docker does not write.
         """
+        pieces: list[tuple[int, memoryview]] = []
         position, end = 0, len(data)
         while position < end:
             if not self._left:
@@ -44,7 +44,8 @@ class Demultiplexer:
             piece = data[position : position + self._left]
             position += len(piece)
             self._left -= len(piece)
-            yield self._stream, piece
+            pieces.append((self._stream, piece))
+        return pieces
 
     def _open(self, data: memoryview, position: int) -> int:
         """Read a header, or as much of it as there is; returns where the payload begins."""

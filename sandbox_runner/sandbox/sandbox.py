@@ -180,7 +180,7 @@ class Sandbox:
             self._look_at_container()  # the guest's Python starts meanwhile
 
     def hand_over(self) -> None:
-        """See that the guest has all of its code: without the last byte it waits, however long it is given."""
+        """See that the guest has all of its code: without the last byte it waits, however long that takes."""
         with self._explained():
             self.channel.flush(allowance_s=self.spec.deadlines.start)
 

@@ -6,6 +6,7 @@ call may take is the guest's to enforce; the host waits a margin longer and then
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ DEFAULT_WINDOW = 32
 _INLINE_BYTES = 4_096  # longer texts travel as raw bytes, not as JSON
 _UNSENT_BYTES = 4 << 20  # a stream that takes no more of this keeps the window from growing
 _TEXT_LIMIT = 1 << 16
-_STATUSES = frozenset(Status)
+_STATUSES = {status.value: status for status in Status}
 _ALL_METHODS = {"push": "quarantine"}  # what a guest that is told nothing lacks of the fourteen
 _GUEST_CALL_S, _GUEST_TEST_S = 300.0, 120.0  # what the guest allows itself where its configuration is silent
 
@@ -90,6 +91,21 @@ class ContainerWorld(World):
     ) -> None:
         self.sandbox.close()
 
+    def perform(self, call: Call) -> Outcome:
+        """Perform one call, without the machinery for a stream of them."""
+        self._begin()
+        request = self._request(call, stop=False)
+        if isinstance(request, Outcome):
+            return request
+        header, body = request
+        try:
+            self.sandbox.send("call", header, body, allowance_s=self.allowance_s(call.method))
+            answer = self.sandbox.receive()
+        except BaseException:
+            self.sandbox.channel.abandon()
+            raise
+        return _judged(answer, call)
+
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
         """Perform calls in order; see ``World.perform_all``."""
         try:
@@ -102,7 +118,7 @@ class ContainerWorld(World):
 
     def _outcomes(self, calls: CallStream, *, stop: bool) -> Iterator[Outcome]:
         """Every outcome in order, with a window of calls on their way."""
-        self._batch += 1
+        self._begin()
         flight: deque[Call] = deque()
         for call in calls:
             request = None if call is None else self._request(call, stop=stop)
@@ -118,6 +134,18 @@ class ContainerWorld(World):
                 flight.append(call)
         while flight:
             yield self._outcome(flight)
+
+    def _begin(self) -> None:
+        """Give the next calls a number of their own, by which the guest knows what belongs together.
+
+        Raises:
+            RuntimeError: outcomes of other calls are still on their way and would be taken for these.
+        """
+        if self.sandbox.channel.outstanding:
+            raise RuntimeError(
+                "other calls are on their way: take all their outcomes, or close that iterator"
+            )
+        self._batch += 1
 
     def allowance_s(self, method: str) -> float:
         """How long the host waits for a call of this method: the guest's own limit and a margin."""
@@ -145,6 +173,8 @@ class ContainerWorld(World):
                     blobs[name] = len(encoded)
                     parts.append(encoded)
                     continue
+            elif not math.isfinite(value):  # JSON has no such number
+                return _failed(call, f"{name} is no finite number")
             arguments[name] = value
         body = b"".join(parts)
         if len(body) > BODY_LIMIT:
@@ -165,7 +195,8 @@ def _judged(answer: Answer, call: Call) -> Outcome:
     """Check what the guest says about a call; a guest that says nonsense is broken, not a failed step."""
     told = answer.header.get
     status, text, details, spent = told("status"), told("text"), told("details"), told("ns")
-    if type(status) is not str or status not in _STATUSES or type(text) is not str:
+    known = _STATUSES.get(status) if type(status) is str else None
+    if known is None or type(text) is not str:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
     if type(details) is not dict or type(spent) is not int:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
@@ -177,7 +208,7 @@ def _judged(answer: Answer, call: Call) -> Outcome:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
     if "output" in details:
         meta = {**meta, "output": details.pop("output")}
-    return Outcome(Status(status), text, details, spent, meta)
+    return Outcome(known, text, details, spent, meta)
 
 
 def _failed(call: Call, reason: str) -> Outcome:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox_runner.guest.outcome import FAILED, REFUSED, StepError
-from sandbox_runner.guest.paths import close_parent, normal, open_file, open_parent, read_limited
+from sandbox_runner.guest.paths import close_parent, normal, open_parent, read_file
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,9 @@ def read(root: int, path: str) -> bytes:
     parts = normal(path)
     parent = open_parent(root, parts, path)
     try:
-        fd = open_file(parent, parts[-1], path)
+        return read_file(parent, parts[-1], path, 100)[0]
     finally:
         close_parent(root, parent)
-    try:
-        return read_limited(fd, 100)
-    finally:
-        os.close(fd)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +123,7 @@ def test_a_directory_that_becomes_a_link_during_the_call_leads_nowhere(tree, tmp
     parent = open_parent(tree, normal("real/file"), "real/file")
     (tmp_path / "real").rename(tmp_path / "moved")
     (tmp_path / "real").symlink_to("/etc")
-    fd = open_file(parent, b"file", "real/file")
-    assert os.read(fd, 10) == b"data"
-    os.close(fd)
+    assert read_file(parent, b"file", "real/file", 10)[0] == b"data"
     os.close(parent)
 
 

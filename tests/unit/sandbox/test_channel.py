@@ -85,6 +85,14 @@ def stall(guest):
     guest.read_request()
 
 
+def test_a_long_wait_is_slept_through(guest_channel) -> None:
+    channel = guest_channel(stall)
+    began = time.process_time()
+    with pytest.raises(ChannelError):
+        channel.request("call", {}, allowance_s=1.0)
+    assert time.process_time() - began < 0.2
+
+
 def dribble(guest):
     header, _ = guest.read_request()
     for byte in encode_frame({"id": header["id"], "ok": True}, bytes(1000)):

@@ -29,7 +29,7 @@ class MemorySandbox:
         self.stopped: int | None = None
         self.guest: dict = {}
         self.spec = SimpleNamespace(deadlines=Deadlines())
-        self.channel = SimpleNamespace(unsent=0, abandon=self.open.clear)
+        self.channel = SimpleNamespace(unsent=0, outstanding=0, abandon=self.open.clear)
 
     def send(self, kind: str, header: dict, body: bytes = b"", *, allowance_s: float) -> None:
         self.allowances.append(allowance_s)

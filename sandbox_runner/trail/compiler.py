@@ -50,7 +50,7 @@ def _encode(draft: Draft, form: Format, limits: TrailLimits) -> bytes:
     if form == "1":
         obstacle = obstacle_to_v1(draft.steps, draft.strings)
         if obstacle is not None:
-            entry, key = draft.strings[obstacle.text] if obstacle.text is not None else (obstacle.step, None)
+            entry, key = draft.place(obstacle.text) if obstacle.text is not None else (obstacle.step, None)
             where = "" if entry is None else f"entry {entry}: " if key is None else f"entry {entry}: {key}: "
             raise TrailCompileError(
                 f"{where}{obstacle.message}",
@@ -79,9 +79,10 @@ class TrailCompiler:
         """
         draft = _draft(entries, DEFAULT_LIMITS)
         table: dict[str, str] = {}
-        for text, (entry, key) in draft.strings.items():
+        for text in draft.strings:
             hash_hex = str_to_hash(text)
             if table.setdefault(hash_hex, text) != text:
+                entry, key = draft.place(text)
                 raise TrailCompileError(
                     f"entry {entry}: {key} shares its 32-bit hash {hash_hex} with another string",
                     entry=entry,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,14 +65,16 @@ def _begin_obstacle(steps: Sequence[ResolvedStep]) -> Obstacle | None:
 
 
 def encode(
-    steps: Sequence[ResolvedStep], strings: Iterable[str], form: Format, limits: TrailLimits = DEFAULT_LIMITS
+    steps: Sequence[ResolvedStep],
+    strings: Collection[str],
+    form: Format,
+    limits: TrailLimits = DEFAULT_LIMITS,
 ) -> bytes:
     """The bytes of resolved steps and all their strings, in a version or in the first that holds them.
 
     Raises:
         TrailError: the version cannot hold the trail.
     """
-    strings = list(strings)
     obstacle = None if form == "2" else obstacle_to_v1(steps, strings)
     if form == "2" or (form == "auto" and obstacle):
         return encode_v2(steps, strings, limits)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from array import array
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sandbox_runner.errors import TrailCompileError, TrailError
@@ -16,28 +17,44 @@ from sandbox_runner.trail.entries import ANNOTATIONS, SCHEMAS, Key, Want
 from sandbox_runner.trail.hashes import NO_ID, agent_byte, str_to_hash, utf8
 from sandbox_runner.trail.limits import TrailLimits
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
-from sandbox_runner.trail.resolved import Argument, ResolvedStep
+from sandbox_runner.trail.resolved import Argument, ResolvedStep, Steps
 
 __all__ = ["Draft"]
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,20}\s*", re.ASCII)
+_ID_HASH = ("trail_id_hash",)  # what a begin step has beyond its keys
 _OPCODES = {opcode.name: opcode for opcode in OPERATIONS}
 
 
 class Draft:
-    """The steps and strings of one worklog.
+    """The steps and strings of one worklog, held in columns: as objects they take several times the memory.
 
     Attributes:
-        steps: one per entry.
-        strings: every text, with the entry and key that brought it first.
         descriptions: what ``desc`` said, by entry; it never reaches the bytes.
     """
 
     def __init__(self, limits: TrailLimits) -> None:
-        self.steps: list[ResolvedStep] = []
-        self.strings: dict[str, tuple[int, str]] = {}
         self.descriptions: dict[int, str] = {}
         self._limits = limits
+        self._opcodes = bytearray()
+        self._values: list[Argument] = []  # the arguments of all steps, one after the other
+        self._ends = array("L")  # where those of each step end
+        self._places: dict[str, int] = {}  # every text: the entry that brought it, and the number of its key
+
+    @property
+    def steps(self) -> Steps:
+        """One for each entry, made when asked for."""
+        return Steps(len(self._opcodes), self._step)
+
+    @property
+    def strings(self) -> Collection[str]:
+        """Every text once."""
+        return self._places.keys()
+
+    def place(self, text: str) -> tuple[int, str]:
+        """The entry and the key that brought a text first."""
+        entry, number = divmod(self._places[text], len(_NAMES))
+        return entry, _NAMES[number]
 
     def add(self, entry: object) -> None:
         """Check one entry and append its step.
@@ -45,7 +62,7 @@ class Draft:
         Raises:
             TrailCompileError: the entry cannot be compiled.
         """
-        index = len(self.steps)
+        index = len(self._opcodes)
         if index == self._limits.entries:
             raise TrailCompileError(
                 f"the worklog has more entries than the limit entries of {index}", entry=index
@@ -61,12 +78,14 @@ class Draft:
         arguments: dict[str, Argument] = {}
         for key in keys:
             name, value = _find(entry, key, opcode, index)
-            if isinstance(value, str) and value not in self.strings:
+            if isinstance(value, str) and value not in self._places:
                 self._register(value, index, name)
             arguments[key.operand] = value
         if opcode is TrailOpcodes.TRAIL_BEGIN:
             _finish_begin(arguments)
-        self.steps.append(ResolvedStep(index, opcode, arguments))
+        self._opcodes.append(opcode)
+        self._values += arguments.values()
+        self._ends.append(len(self._values))
         if isinstance(entry.get("desc"), str):
             self.descriptions[index] = entry["desc"]
 
@@ -76,19 +95,20 @@ class Draft:
         Raises:
             TrailCompileError: the worklog is not framed so, or is empty.
         """
-        if not self.steps:
+        if not self._opcodes:
             raise TrailCompileError("Cannot encode empty trail program: the worklog has no entries")
-        if self.steps[0].opcode is not TrailOpcodes.TRAIL_BEGIN:
+        if self._opcodes[0] != TrailOpcodes.TRAIL_BEGIN:
             raise TrailCompileError("entry 0 must be TRAIL_BEGIN", entry=0, key="op")
-        last = len(self.steps) - 1
-        for index, step in enumerate(self.steps):
-            if (step.opcode is TrailOpcodes.TRAIL_END) is not (index == last):
-                what = (
-                    "must be TRAIL_END, as the last one"
-                    if index == last
-                    else "is TRAIL_END, which may only be last"
-                )
-                raise TrailCompileError(f"entry {index} {what}", entry=index, key="op")
+        last, end = len(self._opcodes) - 1, self._opcodes.find(TrailOpcodes.TRAIL_END)
+        if end != last:
+            index = last if end < 0 else end
+            what = "must be TRAIL_END, as the last one" if end < 0 else "is TRAIL_END, which may only be last"
+            raise TrailCompileError(f"entry {index} {what}", entry=index, key="op")
+
+    def _step(self, index: int) -> ResolvedStep:
+        opcode = _BY_NUMBER[self._opcodes[index]]
+        values = self._values[self._ends[index - 1] if index else 0 : self._ends[index]]
+        return ResolvedStep(index, opcode, dict(zip(_ARGUMENTS[opcode], values, strict=True)))
 
     def _register(self, text: str, index: int, key: str) -> None:
         try:
@@ -102,9 +122,16 @@ class Draft:
                 entry=index,
                 key=key,
             )
-        self.strings[text] = (index, key)
+        self._places[text] = index * len(_NAMES) + _NUMBERS[key]
 
 
+_BY_NUMBER = {int(opcode): opcode for opcode in SCHEMAS}
+_NAMES = tuple(sorted({name for keys in SCHEMAS.values() for key in keys for name in key.names}))
+_NUMBERS = {name: number for number, name in enumerate(_NAMES)}
+_ARGUMENTS = {
+    opcode: (*(key.operand for key in keys), *(_ID_HASH if opcode is TrailOpcodes.TRAIL_BEGIN else ()))
+    for opcode, keys in SCHEMAS.items()
+}
 _KNOWN = {
     opcode: ANNOTATIONS | {name for key in keys for name in (*key.names, *key.refused)}
     for opcode, keys in SCHEMAS.items()
@@ -206,4 +233,4 @@ def _finish_begin(arguments: dict[str, Argument]) -> None:
     agent, trail_id = str(arguments["agent"]), str(arguments["trail_id"])
     if arguments["agent_id"] == -1:
         arguments["agent_id"] = agent_byte(agent)
-    arguments["trail_id_hash"] = str_to_hash(trail_id) if trail_id else NO_ID
+    arguments[_ID_HASH[0]] = str_to_hash(trail_id) if trail_id else NO_ID

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from io import BytesIO
 
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail.codec_v2 import BEGIN, BY_NAME, HEAD, MAGIC, MAX_TIME, NONE, STRING
@@ -16,31 +17,38 @@ __all__ = ["encode_v2"]
 
 
 def encode_v2(steps: Sequence[ResolvedStep], strings: Iterable[str], limits: TrailLimits) -> bytes:
-    """The bytes of resolved steps and all their strings.
+    """The bytes of resolved steps and all their strings; beside the bytes it holds an index for each string.
 
     Raises:
         TrailError: too many steps or strings, a string that is too long, or a time out of range.
     """
-    table = sorted((sha256(utf8(text)).digest(), text) for text in strings)
+    table = sorted(strings, key=_digest)
     if len(steps) > limits.steps or len(table) > limits.strings:
         raise TrailError(
             f"{len(steps)} steps with {len(table)} strings exceed the limits of {limits.steps} steps and "
             f"{limits.strings} strings"
         )
-    out = bytearray(HEAD.pack(MAGIC, len(table), len(steps)))
+    file = BytesIO()  # whose bytes are given away without a copy
+    file.write(HEAD.pack(MAGIC, len(table), len(steps)))
     indexes: dict[str, int] = {}
-    for index, (digest, text) in enumerate(table):
+    for index, text in enumerate(table):
         raw = utf8(text)
         if len(raw) > limits.string_bytes:
             raise TrailError(
                 f"a string of {len(raw)} bytes is over the limit string_bytes of {limits.string_bytes}"
             )
         indexes[text] = index
-        out += STRING.pack(digest, len(raw))
-        out += raw
+        file.write(STRING.pack(sha256(raw).digest(), len(raw)))
+        file.write(raw)
+    out = bytearray()
     for step in steps:
         _write_step(out, step, indexes)
-    return bytes(out)
+    file.write(out)
+    return file.getvalue()
+
+
+def _digest(text: str) -> bytes:
+    return sha256(utf8(text)).digest()
 
 
 def _write_step(out: bytearray, step: ResolvedStep, indexes: Mapping[str, int]) -> None:

@@ -2,7 +2,7 @@
 
     python -m tests.bench.long_run TRAIL WORKSPACE STATE RUNTIME
 
-Prints the peak of the process' resident memory in MiB.
+Prints the peak of the process' resident memory in MB (millions of bytes).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     record = Runner(policy=WIDE, home=Home(state), runtime=runtime).run(trail, workspace=Path(workspace))
     if record.result is None or record.result.exit_code:
         raise SystemExit(f"the run ended as {record.info.state}, see {record.path}")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 __all__ = ["Figure", "Pair", "median", "percentile", "side_by_side", "timed"]
 
 
+_SETTLE_S = 0.15
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One row of the table.
@@ -68,9 +71,14 @@ def timed(work: Callable[[], object]) -> float:
 
 def side_by_side(ours: Callable[[], float], other: Callable[[], float], rounds: int) -> Pair:
     """Let two candidates take turns; each returns the seconds that count. One round each is not counted."""
-    ours(), other()
-    taken = [(ours(), other()) for _ in range(rounds)]
-    return Pair(tuple(a for a, _ in taken), tuple(b for _, b in taken))
+    taken = [(_settled(ours), _settled(other)) for _ in range(rounds + 1)]
+    return Pair(tuple(a for a, _ in taken[1:]), tuple(b for _, b in taken[1:]))
+
+
+def _settled(candidate: Callable[[], float]) -> float:
+    """Measure one candidate, once the Engine is done with what the other one left it to clean up."""
+    time.sleep(_SETTLE_S)
+    return candidate()
 
 
 def median(values: Sequence[float]) -> float:

@@ -352,7 +352,7 @@ def long_run(bench: Bench) -> Iterator[Figure]:
         timeout=3600,
     )
     name = f"host memory of a run of {steps:,} steps, peak"
-    yield Figure(name, float(done.stdout), unit="MiB", goal=300)
+    yield Figure(name, float(done.stdout), unit="MB", goal=300)
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {

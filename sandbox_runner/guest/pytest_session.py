@@ -39,7 +39,7 @@ except ImportError:
 REPORT_FD = 3
 _SERVER_OUTPUT, _SERVER_REPORT, _SERVER_ROOT = 3, 4, 5
 _LINE_LIMIT = 1 << 16
-_LOADED_LATE = ("_pytest._argcomplete", "_pytest.config.compat", "faulthandler", "pdb")
+_LOADED_LATE = ("_pytest._argcomplete", "_pytest.config.compat", "faulthandler")
 
 
 class _SourceOnly(importlib.machinery.SourceFileLoader):
@@ -79,6 +79,8 @@ class _Reporter:
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
             self._say({"collect": report.nodeid})
+        elif report.skipped:  # a module as a whole
+            self._say({"case": [report.nodeid, "setup", "skipped"]})
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         outcome = report.outcome
@@ -126,10 +128,17 @@ def session(settings: dict[str, Any]) -> int:
     return code
 
 
+def _is_home(entry: str) -> bool:
+    return (getattr(os, "__file__", None) or "").startswith(entry)
+
+
 def _preload() -> None:
     """Do once what pytest does at the start of every session of any project: half of a small one's time."""
     if pytest is None:
         return
+    # An archive with a part of the standard library (its codecs, say) holds no plugins, and looking for some
+    # would keep it open in every session.
+    sys.path[:] = [entry for entry in sys.path if not entry.endswith(".zip") or _is_home(entry)]
     plugins = ["_pytest." + name for name in importlib.import_module("_pytest.config").default_plugins]
     for name in (*plugins, *_LOADED_LATE):
         try:
@@ -149,7 +158,6 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
     answer on descriptor 1 is its wait status as a line of text. In the fork this returns the session's
     settings; in the server it returns ``None`` at the end.
     """
-    _preload()
     gc.freeze()
     waiting = b""
     while True:
@@ -176,6 +184,7 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
 def main() -> int:
     """One session or the server, by the arguments."""
     settings: dict[str, Any] | None = json.loads(sys.argv[1])
+    _preload()  # either way, so that either way the same modules cannot come from the workspace
     if len(sys.argv) > 2:
         names: dict[str, Any] = {"__name__": "confine"}
         exec(compile(sys.argv[2], "<guest>/confine", "exec"), names)  # noqa: S102 - the guest's own text

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from sandbox_runner.guest import search
 from sandbox_runner.guest.config import Config
+from sandbox_runner.guest.context import Guest
 from sandbox_runner.guest.files import file_edit, file_write
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.search_index import SearchIndex, plain_words
@@ -55,17 +56,26 @@ class Oneself(nullcontext[None]):
         """Nothing to put on."""
 
 
+class Here(SimpleNamespace):
+    """What the methods need of a guest, over a directory of this machine."""
+
+    parent, forget = Guest.parent, Guest.forget
+
+
 @contextmanager
 def a_guest(tree: list[tuple[str, str, bytes]]) -> Iterator[Any]:
-    """What the methods need of a guest, over a directory of this machine; ripgrep runs there as it is."""
+    """A guest with these files; ripgrep runs there as it is."""
     with TemporaryDirectory() as folder:
         for path, kind, data in tree:
             place(Path(folder), path, kind, data)
         root = os.open(folder, os.O_RDONLY)
         config = Config({"uid": 1}, "config")
-        yield SimpleNamespace(
+        guest = Here(
             root=root, config=config, identity=Oneself(), index=None, full=lambda: "disk", folder=folder
         )
+        guest._folder, guest._folder_names = root, []
+        yield guest
+        guest.forget()
         os.close(root)
 
 

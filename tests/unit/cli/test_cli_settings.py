@@ -101,7 +101,8 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(tmp_path: Path) -
         ("policy: !!python/name:os.system x\n", "the tag"),
         (b"policy: \xff\n", ":1: the settings are not UTF-8"),
         ("a: b\n" * 20_000, "more than 65536 bytes"),
-        ("policy: " + "[" * 5_000, "nested deeper"),
+        ("policy: " + "[" * 50, "nested deeper"),
+        ("policy: " + "[" * 5_000, "settings.yaml:1"),
     ],
 )
 def test_a_broken_file_is_one_sentence_with_its_place(tmp_path: Path, text: str | bytes, words: str) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from sandbox_runner.sandbox import Engine, ensure_image
 from tests.bench.chart import draw
 from tests.bench.measuring import Figure
-from tests.bench.rows import ROWS, Bench
+from tests.bench.rows import ROWS
+from tests.bench.setting import Bench
 
 
 def main() -> None:

@@ -1,0 +1,101 @@
+"""Single calls: those that touch files against the bare stream, those that start programs against others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from sandbox_runner.sandbox import ContainerWorld, default_tag
+from sandbox_runner.world import FileWorld, World
+from tests.bench.measuring import Figure, median, percentile, side_by_side, timed
+from tests.bench.sessions import coding_session, mixed_trail, session_workspace, source_files
+from tests.bench.setting import Bench, echo, warm
+
+__all__ = ["round_trip", "slow_calls", "test_run"]
+
+
+def test_run(bench: Bench) -> Iterator[Figure]:
+    """One trivial test, warm, against an exec of pytest in a running container."""
+    trail, source = coding_session(), session_workspace(bench.folder() / "w")
+    base = bench.snapshot(source)
+    api = bench.engine.api
+    container = api.create_container(
+        default_tag(),
+        ["sleep", "600"],
+        host_config=api.create_host_config(runtime=bench.runtime),
+        volumes=["/w"],
+    )["Id"]
+    api.start(container)
+    write = ["sh", "-c", "mkdir -p /w && echo 'def test_one(): assert True' > /w/test_one.py"]
+    api.exec_start(api.exec_create(container, write)["Id"])
+    try:
+        with warm(bench, trail, base) as sandbox:
+            world = ContainerWorld(sandbox)
+            world.file_write("tests/test_one.py", "def test_one(): assert True\n")
+
+            def ours() -> float:
+                return timed(lambda: world.test_run("tests/test_one.py", 1))
+
+            def theirs() -> float:
+                made = api.exec_create(container, ["python3", "-m", "pytest", "-q", "/w/test_one.py"])
+                return timed(lambda: api.exec_start(made["Id"]))
+
+            pair = side_by_side(ours, theirs, bench.rounds)
+    finally:
+        api.remove_container(container, force=True, v=True)
+    yield Figure("one TEST_RUN, warm / docker exec pytest", pair.ratio, goal=0.25, note=pair.note)
+
+
+def round_trip(bench: Bench) -> Iterator[Figure]:
+    """Single calls, one after the other, against an echo of the same size over the same kind of stream."""
+    trail, source = mixed_trail(8), source_files(bench.folder())
+    base = bench.snapshot(source)
+    calls: dict[str, Callable[[ContainerWorld], str]] = {
+        "FILE_READ": lambda world: world.file_read("src/module_0.py"),
+        "FILE_WRITE": lambda world: world.file_write("src/new.py", "x = 1\n" * 50),
+        "FILE_EDIT": lambda world: world.file_edit("src/module_1.py", "value * 1\n", "value * 1\n"),
+        "SEARCH_CODE": lambda world: world.search_code("function_7"),
+        "TRUST_UPDATE": lambda world: world.trust_update("bob", 0.0),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    bare: list[float] = []
+    with warm(bench, trail, base) as sandbox, echo(bench) as ping:
+        world = ContainerWorld(sandbox)
+        for _ in range(300):
+            bare.append(timed(ping))
+            for name, call in calls.items():
+                taken[name].append(timed(lambda call=call: call(world)))
+    floor = median(bare)
+    note = f"{floor * 1e3:.3f} ms bare"
+    for name, values in taken.items():
+        goal = 1.5 if name == "FILE_READ" else None
+        p99 = percentile(values, 0.99) * 1e3
+        yield Figure(
+            f"p50 of one {name}, not pipelined / bare stream round trip",
+            median(values) / floor,
+            goal=goal,
+            note=f"{median(values) * 1e3:.3f} ms, p99 {p99:.2f}; {note}",
+        )
+
+
+def slow_calls(bench: Bench) -> Iterator[Figure]:
+    """The operations that start a program, in a warm sandbox against the native world."""
+    trail, source = coding_session(), session_workspace(bench.folder() / "w")
+    base, many = bench.snapshot(source), 3 * bench.rounds
+    calls: dict[str, Callable[[World], str]] = {
+        "GIT_COMMIT": lambda world: world.git_commit("0", "a commit"),
+        "TEST_RUN": lambda world: world.test_run("tests/test_wrap.py", 3),
+    }
+    taken: dict[tuple[str, bool], list[float]] = {}
+    with warm(bench, trail, base) as sandbox:
+        worlds = {True: ContainerWorld(sandbox), False: FileWorld(source, backup_on_write=False)}
+        for number in range(many + 1):
+            for name, call in calls.items():
+                for sandboxed, world in worlds.items():
+                    world.file_write("textkit/number.py", f"NUMBER = {number}\n")
+                    taken.setdefault((name, sandboxed), []).append(timed(partial(call, world)))
+    for name in calls:
+        ours, theirs = taken[name, True][1:], taken[name, False][1:]
+        p99, native_ms = percentile(ours, 0.99) * 1e3, median(theirs) * 1e3
+        note = f"{median(ours) * 1e3:.1f} ms, p99 {p99:.1f}; {native_ms:.1f} ms native"
+        yield Figure(f"p50 of one {name}, warm / native", median(ours) / median(theirs), note=note)

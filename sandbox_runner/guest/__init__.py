@@ -10,5 +10,7 @@ that uid reaches nothing.
 
 Only the standard library and this package are imported, and the syntax is Python 3.8's: the code travels to
 the container as bytes (``bundle``) and must run on whatever Python an image has. Host and guest share
-``wire`` alone.
+``wire``, and the ``tree`` modules with which either side walks and fills a directory. A guest starts in a
+fresh container, whose files are read from a cold image: what its first call does not need is imported when it
+is needed, and of the standard library no more than that (``lean``).
 """

@@ -54,7 +54,9 @@ def run_many(
             except KeyboardInterrupt:
                 runner.cancellation.cancel()
                 threads.shutdown(wait=False, cancel_futures=True)
-                continue
+                # What is called off here is never announced to ``wait``.
+                done = {future for future in waiting if future.cancelled()}
+                waiting -= done
             for future in done:
                 yield places[future], _not_begun() if future.cancelled() else future.result()
 

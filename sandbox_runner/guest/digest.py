@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Sha256", "sha256", "sha256_hex"]
+__all__ = ["Sha256", "constructor", "sha256", "sha256_hex"]
 
 _EARNED = 256 << 10  # bytes after which OpenSSL, four times as fast, has paid for its loading
 
@@ -16,10 +16,11 @@ _EARNED = 256 << 10  # bytes after which OpenSSL, four times as fast, has paid f
 _SMALL = ("_sha256", "_sha2", "hashlib")  # up to 3.11; from 3.12; whatever else runs this
 
 
-def _first(names: tuple[str, ...], otherwise: Any = None) -> Any:
-    for name in names:
+def constructor(name: str, modules: tuple[str, ...], otherwise: Any = None) -> Any:
+    """What makes a hash of that name, from the first module that can be had."""
+    for module in modules:
         try:
-            return load(name).sha256
+            return getattr(load(module), name)
         except ImportError:
             continue
     return otherwise
@@ -31,7 +32,7 @@ class Sha256:
     __slots__ = ("_left", "_new")
 
     def __init__(self) -> None:
-        self._new = _first(_SMALL)
+        self._new = constructor("sha256", _SMALL)
         self._left = _EARNED
 
     def new(self, data: bytes = b"", size: int = 0) -> Any:
@@ -39,7 +40,8 @@ class Sha256:
         if self._left > 0:
             self._left -= len(data) + size
             if self._left <= 0:
-                self._new = _first(("hashlib",), self._new)  # the sandbox uid may have no access to it
+                # The sandbox uid may have no access to it.
+                self._new = constructor("sha256", ("hashlib",), self._new)
         return self._new(data)
 
     def hexdigest(self, data: bytes) -> str:

@@ -19,13 +19,14 @@ Standard library only, Python 3.8 and later.
 
 from __future__ import annotations
 
-from sandbox_runner.guest.lean import load
+from sandbox_runner.guest.digest import constructor, sha256
 
 __all__ = ["MAX_INDEX_BYTES", "is_index_path", "normalise"]
 
 MAX_INDEX_BYTES = 64 << 20
 """A larger index (some half a million files) is left as it is."""
 
+_sha1 = constructor("sha1", ("_sha1", "hashlib"))
 _CACHES = (b"TREE", b"UNTR", b"FSMN", b"EOIE", b"IEOT")
 _STAT_HEAD, _MODE_END, _STAT_END = 24, 28, 40  # ctime, mtime, dev, ino | mode | uid, gid, size
 _EXTENDED = 0x4000
@@ -42,8 +43,7 @@ def is_index_path(parts: list[bytes]) -> bool:
 
 def normalise(data: bytes) -> bytes | None:
     """The index without stat data and caches, or None where it is in no form this can be done to."""
-    hashes = load("hashlib")
-    for new, width in ((hashes.sha1, 20), (hashes.sha256, 32)):
+    for new, width in ((_sha1, 20), (sha256.new, 32)):
         seal = data[-width:]
         unsealed = seal == bytes(width)  # index.skipHash
         if not unsealed and new(data[:-width]).digest() != seal:

@@ -227,7 +227,7 @@ def supervise(
     Raises:
         HostGoneError: the host went away.
     """
-    guest.forget()  # whatever runs may change every file
+    guest.forget()  # whatever runs may change every file; what only reads is let off by ``run``
     guest.host.flush()  # it may take long; answers that are ready do not wait for it
     counters = LimitCounters()
     deadline = time.monotonic() + seconds

@@ -128,17 +128,20 @@ def session(settings: dict[str, Any]) -> int:
     return code
 
 
-def _is_home(entry: str) -> bool:
-    return (getattr(os, "__file__", None) or "").startswith(entry)
+def _codecs_archive() -> str | None:
+    """The archive that the codecs come from, unless the whole library does."""
+    archive = os.path.dirname(os.path.dirname(sys.modules["encodings"].__file__ or ""))
+    whole = (getattr(os, "__file__", None) or "").startswith(archive)
+    return archive if archive.endswith(".zip") and not whole else None
 
 
 def _preload() -> None:
     """Do once what pytest does at the start of every session of any project: half of a small one's time."""
     if pytest is None:
         return
-    # An archive with a part of the standard library (its codecs, say) holds no plugins, and looking for some
-    # would keep it open in every session.
-    sys.path[:] = [entry for entry in sys.path if not entry.endswith(".zip") or _is_home(entry)]
+    # The default image keeps Python's codecs in the archive that stands first on its path. They are found
+    # there all the same; who looks for plugins there keeps it open in every session.
+    sys.path[:] = [entry for entry in sys.path if entry != _codecs_archive()]
     plugins = ["_pytest." + name for name in importlib.import_module("_pytest.config").default_plugins]
     for name in (*plugins, *_LOADED_LATE):
         try:

@@ -25,6 +25,7 @@ __all__ = [
     "FrameError",
     "decode_json",
     "encode_frame",
+    "encode_json",
     "split_blobs",
 ]
 
@@ -38,7 +39,12 @@ _LENGTHS = Struct(">II")
 _to_text, _from_text = json_encoder(), json_decoder()
 
 
-def _encode(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
+    """A value as JSON in UTF-8 without blanks.
+
+    Raises:
+        ValueError, TypeError, RecursionError: JSON cannot say it; NaN and infinity are among that.
+    """
     return _to_text(value).encode()
 
 
@@ -55,7 +61,7 @@ class FrameError(Exception):
     """The stream carries something that is no frame; it cannot be read any further."""
 
 
-def encode_frame(header: Header, body: bytes = b"", encode: Callable[[Any], bytes] = _encode) -> bytes:
+def encode_frame(header: Header, body: bytes = b"", encode: Callable[[Any], bytes] = encode_json) -> bytes:
     """One frame as bytes; ``encode`` is another way to the same JSON.
 
     Raises:

@@ -6,12 +6,17 @@ from typing import Any
 
 import orjson
 
-from sandbox_runner.guest.wire import decode_json
+from sandbox_runner.guest.wire import decode_json, encode_json
 
 __all__ = ["decode", "encode"]
 
-encode = orjson.dumps
-"""A value as JSON in UTF-8; raises TypeError. A number that is not finite becomes null."""
+
+def encode(value: Any) -> bytes:
+    """What ``encode_json`` gives or raises, but for a number that is not finite, which becomes null."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # an integer beyond 64 bits; or no JSON at all
+        return encode_json(value)
 
 
 def decode(data: bytes | bytearray) -> Any:

@@ -108,6 +108,7 @@ class ContainerWorld(World):
 
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
         """Perform calls in order; see ``World.perform_all``."""
+        self._begin()
         try:
             for outcome in self._outcomes(calls, stop=stop_on_failure):
                 yield outcome
@@ -118,7 +119,6 @@ class ContainerWorld(World):
 
     def _outcomes(self, calls: CallStream, *, stop: bool) -> Iterator[Outcome]:
         """Every outcome in order, with a window of calls on their way."""
-        self._begin()
         flight: deque[Call] = deque()
         for call in calls:
             request = None if call is None else self._request(call, stop=stop)
@@ -173,7 +173,7 @@ class ContainerWorld(World):
                     blobs[name] = len(encoded)
                     parts.append(encoded)
                     continue
-            elif not math.isfinite(value):  # JSON has no such number
+            elif isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
                 return _failed(call, f"{name} is no finite number")
             arguments[name] = value
         body = b"".join(parts)

@@ -257,9 +257,9 @@ def slow(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def running(home: Path, slow: Path) -> tuple[subprocess.Popen[str], Path]:
+def running(home: Path, slow: Path, *more: object) -> tuple[subprocess.Popen[str], Path]:
     """A run that has reached its test, and its record."""
-    process = started(home, "run", slow / "slow.json", "-w", slow / "slow", "--json")
+    process = started(home, "run", slow / "slow.json", "-w", slow / "slow", "--json", *more)
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         for journal in home.glob("tenants/default/runs/2*/dispatched.jsonl"):
@@ -270,6 +270,18 @@ def running(home: Path, slow: Path) -> tuple[subprocess.Popen[str], Path]:
         time.sleep(0.05)
     out, err = process.communicate(timeout=30)
     raise AssertionError(f"the run did not begin: {out}{err}")
+
+
+def test_an_interruption_calls_off_the_trails_that_still_wait(tmp_path: Path, slow: Path) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        process, _ = running(tmp_path / "home", slow, *[slow / "slow.json"] * 5, "-j", 2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    process.send_signal(signal.SIGTERM)
+    ran = ended(process)
+    assert ran.code == ExitCode.INTERRUPTED, ran.err
+    assert left_behind(ran.pid) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

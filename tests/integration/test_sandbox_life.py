@@ -16,6 +16,7 @@ from sandbox_runner.errors import (
     SandboxError,
     WorkspaceError,
 )
+from sandbox_runner.guest.tree_records import FILE, read_scan
 from sandbox_runner.policy import Resources
 from sandbox_runner.sandbox import ContainerWorld, Sandbox, SandboxSpec
 from sandbox_runner.sandbox.isolation import look_inside
@@ -224,6 +225,29 @@ def test_an_image_whose_name_moved_or_was_removed_is_noticed(engine, image) -> N
             engine.api.remove_image(name, force=True)
 
 
+def test_an_image_whose_library_is_closed_to_the_sandbox_uid_works(engine, image) -> None:
+    name = "sandbox-runner-test:closed"
+    made = engine.api.create_container(image.id, ["sh", "-c", "chmod 700 /usr/lib/python3*/lib-dynload"])[
+        "Id"
+    ]
+    try:
+        engine.api.start(made)
+        engine.api.wait(made, timeout=30)
+        engine.api.commit(made, *name.split(":"))
+        with ContainerWorld.start(spec=SandboxSpec(image=name, runtime="runc"), engine=engine) as world:
+            world.file_write("a", "word")
+            assert world.search_code("word").endswith("1 matches")
+            assert world.bottle_drop("ada", "x").startswith("bottle_drop")
+            world.file_write("b", "x")
+            assert world.git_commit("0", "a commit") == "git_commit: a commit"
+            world.file_read("a")
+            assert {entry.kind for body in world.sandbox.scan({}) for entry in read_scan(body)} >= {FILE}
+    finally:
+        engine.api.remove_container(made, force=True)
+        if engine.image(name) is not None:
+            engine.api.remove_image(name, force=True)
+
+
 def test_the_kernel_confirms_the_isolation(engine, image, runtime) -> None:
     isolation = look_inside(engine, image=image, runtime=runtime)
     assert isolation.ok, isolation.problems
@@ -235,6 +259,7 @@ def test_the_kernel_confirms_the_isolation(engine, image, runtime) -> None:
 
 RUNNER = """
 import sys, time
+from sandbox_runner.guest.tree_records import FILE, read_scan
 from sandbox_runner.sandbox import ContainerWorld, SandboxSpec
 world = ContainerWorld.start(spec=SandboxSpec(runtime=sys.argv[1], run_id=sys.argv[2]))
 world.file_write("test_a.py", '''

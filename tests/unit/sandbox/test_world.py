@@ -29,7 +29,13 @@ class MemorySandbox:
         self.stopped: int | None = None
         self.guest: dict = {}
         self.spec = SimpleNamespace(deadlines=Deadlines())
-        self.channel = SimpleNamespace(unsent=0, outstanding=0, abandon=self.open.clear)
+        self.channel = self
+        self.unsent = 0
+        self.abandon = self.open.clear
+
+    @property
+    def outstanding(self) -> int:
+        return len(self.open)
 
     def send(self, kind: str, header: dict, body: bytes = b"", *, allowance_s: float) -> None:
         self.allowances.append(allowance_s)
@@ -77,6 +83,30 @@ def test_a_stopping_outcome_is_the_last(window: int, status: str) -> None:
     assert len(sandbox.performed) == 3
     assert not sandbox.open
     assert len(list(world.perform_all([call("x"), call("y")], stop_on_failure=True))) == 2
+
+
+def test_calls_made_while_others_are_on_their_way_are_refused_and_take_none_of_their_outcomes() -> None:
+    world = ContainerWorld(MemorySandbox(by_path({})), window=4)
+    outcomes = world.perform_all(call(str(i)) for i in range(20))
+    first = [next(outcomes).text, next(outcomes).text]
+    for other in (lambda: world.perform(call("x")), lambda: list(world.perform_all([call("y")]))):
+        with pytest.raises(RuntimeError, match="on their way"):
+            other()
+    assert first + [outcome.text for outcome in outcomes] == [str(i) for i in range(20)]
+    assert world.perform(call("z")).text == "z"
+
+
+@pytest.mark.parametrize("level", [2**70, -(2**63) - 1, 10**400])
+def test_an_integer_of_any_size_travels(level: int) -> None:
+    sandbox = MemorySandbox(lambda header, _body: {**OK, "text": str(header["args"]["level"] == level)})
+    assert ContainerWorld(sandbox).level_up("ada", level) == "True"
+
+
+def test_a_number_that_is_not_finite_fails_as_a_step() -> None:
+    sandbox = MemorySandbox()
+    outcome = ContainerWorld(sandbox).trust_update("ada", float("nan"))
+    assert outcome == "trust_update: ERROR delta is no finite number"
+    assert not sandbox.performed
 
 
 def test_skipped_and_failed_outcomes_do_not_stop_unless_asked() -> None:

@@ -7,7 +7,7 @@ Prints the peak of the process' resident memory in MB (millions of bytes).
 
 from __future__ import annotations
 
-import resource
+import re
 import sys
 from pathlib import Path
 
@@ -31,7 +31,9 @@ def main() -> None:
     record = Runner(policy=WIDE, home=Home(state), runtime=runtime).run(trail, workspace=Path(workspace))
     if record.result is None or record.result.exit_code:
         raise SystemExit(f"the run ended as {record.info.state}, see {record.path}")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+    # Not ru_maxrss, which begins with the peak of the process that started this one.
+    (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    print(int(peak) * 1024 / 1e6)
 
 
 if __name__ == "__main__":

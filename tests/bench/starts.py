@@ -24,7 +24,7 @@ def start(bench: Bench) -> Iterator[Figure]:
         with Sandbox.start(spec, engine=bench.engine) as sandbox:
             return sandbox.started_s
 
-    # Docker's command line looks for the end of a container in steps of 50 ms: few rounds would tell of those.
+    # What it is compared with ends on steps of 50 ms: few rounds would tell of those and not of the median.
     pair = side_by_side(ours, lambda: timed(lambda: bare_run(bench)), 5 * bench.rounds)
     yield Figure("start to first answer, cold / docker run --rm", pair.ratio, goal=0.5, note=pair.note)
     taken = []

@@ -57,24 +57,27 @@ def round_trip(bench: Bench) -> Iterator[Figure]:
         "SEARCH_CODE": lambda world: world.search_code("function_7"),
         "TRUST_UPDATE": lambda world: world.trust_update("bob", 0.0),
     }
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    bare: list[float] = []
-    with warm(bench, trail, base) as sandbox, echo(bench) as ping:
-        world = ContainerWorld(sandbox)
-        for _ in range(300):
-            bare.append(timed(ping))
-            for name, call in calls.items():
-                taken[name].append(timed(lambda call=call: call(world)))
-    floor = median(bare)
-    note = f"{floor * 1e3:.3f} ms bare"
-    for name, values in taken.items():
-        goal = 1.5 if name == "FILE_READ" else None
-        p99 = percentile(values, 0.99) * 1e3
+    taken: dict[str, list[list[float]]] = {name: [] for name in calls}
+    bare: list[list[float]] = []
+    for _ in range(bench.rounds):  # where the kernel puts the processes decides much: new ones each time
+        with warm(bench, trail, base) as sandbox, echo(bench) as ping:
+            world = ContainerWorld(sandbox)
+            for values in (bare, *taken.values()):
+                values.append([])
+            for _ in range(200):
+                bare[-1].append(timed(ping))
+                for name, call in calls.items():
+                    taken[name][-1].append(timed(partial(call, world)))
+    floors = [median(values) for values in bare]
+    for name, rounds in taken.items():
+        ratios = [median(values) / floor for values, floor in zip(rounds, floors, strict=True)]
+        every = [value for values in rounds for value in values]
+        times = f"{median(every) * 1e3:.3f} ms, p99 {percentile(every, 0.99) * 1e3:.2f}"
         yield Figure(
             f"p50 of one {name}, not pipelined / bare stream round trip",
-            median(values) / floor,
-            goal=goal,
-            note=f"{median(values) * 1e3:.3f} ms, p99 {p99:.2f}; {note}",
+            median(ratios),
+            goal=1.5 if name == "FILE_READ" else None,
+            note=f"{times}; {median(floors) * 1e3:.3f} ms bare",
         )
 
 

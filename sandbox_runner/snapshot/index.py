@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ __all__ = ["Index", "open_index"]
 
 _VERSION = 1
 _BUSY_SECONDS = 60.0
+_GLANCE_S = 0.005
 _BATCH = 500  # parameters of one statement; SQLite's oldest limit is 999
 _SCHEMA = f"""
     BEGIN IMMEDIATE;
@@ -67,7 +69,7 @@ def _connect(path: Path, write: bool) -> sqlite3.Connection:
     if write:
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             connection.executescript(_SCHEMA)
         connection.execute("PRAGMA synchronous = FULL")  # a commit is an acknowledgement
     else:
@@ -77,6 +79,20 @@ def _connect(path: Path, write: bool) -> sqlite3.Connection:
         connection.close()
         raise StoreError(f"The snapshot index {path} is of version {version}; this program knows {_VERSION}.")
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Change a new index to its journal; SQLite does not wait for another that does so at this moment."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_GLANCE_S)
+        else:
+            return
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:

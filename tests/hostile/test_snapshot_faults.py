@@ -17,7 +17,7 @@ KILLS = int(os.environ.get("SNAPSHOT_KILLS", "40"))
 """How many times a working process is killed; 200 and more for a thorough run."""
 
 
-def work(store, tree, seed, say):
+def work(store, tree, seed, keep, say):
     """Capture, tag and collect for ever, saying what was acknowledged."""
     chosen = random.Random(seed)
     while True:
@@ -27,7 +27,7 @@ def work(store, tree, seed, say):
         os.write(say, f"{snapshot.digest}\n".encode())
         store.tag(snapshot.digest, "latest")
         if chosen.random() < 0.4:
-            store.gc(keep_last=3)
+            store.gc(keep_last=keep)
             os.write(say, b"gc\n")
 
 
@@ -60,7 +60,7 @@ def test_kills_at_random_moments_leave_a_store_that_is_whole(tmp_path):
     moments = random.Random(7)
     acknowledged = 0
     for kill in range(KILLS):
-        worker = spawn(store, tree, kill)
+        worker = spawn(store, tree, kill, 3)
         time.sleep(moments.random() * 0.3)
         said = end(*worker)
         digests = [line for line in said if line != "gc"]
@@ -84,13 +84,37 @@ def test_several_processes_capture_and_collect_at_once(tmp_path):
     workers = []
     for number in range(3):
         (tmp_path / f"tree{number}").mkdir()
-        workers.append(spawn(store, tmp_path / f"tree{number}", number))
+        # So many that none is collected before whoever captured it has tagged it.
+        workers.append(spawn(store, tmp_path / f"tree{number}", number, 100))
     time.sleep(2)
     said = [end(*worker) for worker in workers]
     assert all(said), said
     report = store.fsck()
     assert report.ok, report
     assert store.show("latest")
+
+
+def test_a_new_store_may_be_opened_by_many_processes_at_once(tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(10):
+        begin, go = os.pipe()
+        workers = []
+        for _ in range(6):
+            process = os.fork()
+            if process == 0:
+                status = 1
+                try:
+                    os.close(go)
+                    os.read(begin, 1)  # its end is the signal
+                    SnapshotStore(tmp_path / f"store{number}").capture(DirectorySource(tree))
+                    status = 0
+                finally:
+                    os._exit(status)
+            workers.append(process)
+        os.close(begin)
+        os.close(go)
+        assert [os.waitpid(process, 0)[1] for process in workers] == [0] * 6
 
 
 FULL = """

@@ -69,8 +69,8 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
         outcome = (_handlers.get(method) or _handler(guest, method))(guest, **arguments)
     except StepError as error:
         outcome = Outcome(f"{method}: ERROR {error.reason}", error.details, error.status)
-    if guest.ledger.state.room:
-        outcome.details["room"] = guest.ledger.state.room
+    if guest.ledger.room:
+        outcome.details["room"] = guest.ledger.room
     return {
         "status": outcome.status,
         "text": outcome.text,

@@ -148,9 +148,8 @@ def _preload() -> None:
             importlib.import_module(name)
         except ImportError:  # of another version of pytest
             continue
-    for _ in importlib.import_module(
-        "importlib.metadata"
-    ).distributions():  # remembers what it looked through
+    distributions = importlib.import_module("importlib.metadata").distributions
+    for _ in distributions():  # which remembers what it looked through
         pass
 
 

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +33,6 @@ from tests.hostile.classes import Answer, AttackClass
 __all__ = ["Bait", "lay_bait", "try_classes", "try_unconfined"]
 
 PROBES = Path(__file__).with_name("probes")
-SYSTEM_CALLS = Path(__file__).with_name("system_calls.toml")
 _MEMORY = 512 << 20
 _PATIENCE_S = {True: 12.0, False: 45.0}  # of a test run: alone, together with others
 _BROKEN = "a run that goes to its end"
@@ -109,7 +107,6 @@ def lay_bait(scratch: Path) -> Iterator[Bait]:
                 "memory": _MEMORY,
                 "port": port,
                 "socket": str(path),
-                "system_calls": tomllib.loads(SYSTEM_CALLS.read_text()),
             }
         )
         with _counting(

@@ -4,7 +4,6 @@ Numbers of system calls stand as pairs, x86_64 first.
 """
 
 import ctypes
-import errno
 import mmap
 import os
 import signal
@@ -266,63 +265,3 @@ def out_of_band(_bait):
     with ours, theirs:
         yield "MSG_OOB by sendto", answer(ours.send, b"x", socket.MSG_OOB)
         yield "MSG_OOB by sendmsg", answer(ours.sendmsg, [b"x"], [], socket.MSG_OOB)
-
-
-def system_calls(bait):
-    """Every number a kernel may have, with arguments that no call accepts: all ones, and all zeros.
-
-    What the filter refuses answers EPERM both times, or ENOSYS where it is younger than the filter; what gets
-    past it complains, works, or never comes back.
-    """
-    machine = os.uname().machine
-    expected = {int(number): name for number, name in bait["system_calls"].get(machine, {}).items()}
-    if not expected:
-        yield "beyond the list", "no list for " + machine
-        return
-    passed = {number for value in (-1, 0) for number in _past_the_filter(range(_NUMBERS), value)}
-    beyond = ["%s %d" % (expected.get(number, "call"), number) for number in sorted(passed - set(expected))]
-    missing = ["%s %d" % (expected[number], number) for number in sorted(set(expected) - passed)]
-    yield "beyond the list", ", ".join(beyond) or "nothing"
-    yield "on the list and shut", ", ".join(missing) or "nothing"
-
-
-_NUMBERS = 700  # more than any kernel has
-_SLICE = 50
-
-
-def _past_the_filter(numbers, value):
-    """Numbers whose calls get past the filter. One child tries many; a call that ends it has got past."""
-    waiting = list(numbers)
-    while waiting:
-        r, w = os.pipe()
-        child = os.fork()
-        if not child:
-            try:
-                _try_numbers(waiting[:_SLICE], ctypes.c_long(value), w)
-            finally:
-                os._exit(0)
-        os.close(w)
-        with open(r, "rb") as said:
-            words = [line.split() for line in said.read().split(b"\n") if line]
-        os.waitpid(child, 0)
-        refused = {number for text, number in words if text == b"refused"}
-        tried = [number for text, number in words if text == b"try"]
-        if not tried:
-            raise RuntimeError("no number could be tried")
-        yield from (int(number) for number in tried if number not in refused)
-        waiting = [number for number in waiting if b"%d" % number not in set(tried)]
-
-
-def _try_numbers(numbers, value, out):
-    parent = os.getpid()
-    for number in numbers:
-        os.write(out, b"try %d\n" % number)
-        signal.setitimer(signal.ITIMER_REAL, 0.2)  # its signal ends a call that waits, and the child with it
-        ctypes.set_errno(0)
-        result = LIBC.syscall(ctypes.c_long(number), *[value] * 6)
-        refused = result == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        if os.getpid() != parent:
-            os._exit(0)  # a call that made a second process
-        if refused:
-            os.write(out, b"refused %d\n" % number)

@@ -12,10 +12,8 @@ from trying import LIBC, answer, listing, opening, processes, reading
 _PLAIN_DEVICES = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
 _DEVICES = (
     "mem", "kmem", "kmsg", "port", "kvm", "fuse", "vsock", "vhost-vsock", "vhost-net", "loop-control",
-    "loop0", "sda",
-    "vda", "nvme0n1", "dm-0", "mapper/control", "net/tun", "uinput", "input/event0", "snapshot", "cpu/0/msr",
-    "dri/card0",
-    "nvidia0", "userfaultfd",
+    "loop0", "sda", "vda", "nvme0n1", "dm-0", "mapper/control", "net/tun", "uinput", "input/event0",
+    "snapshot", "cpu/0/msr", "dri/card0", "nvidia0", "userfaultfd",
 )  # fmt: skip
 
 
@@ -183,13 +181,11 @@ def control_group_name(_bait):
 def kernel_settings(_bait):
     for path in (
         "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hotplug",
-        "/proc/sys/vm/drop_caches",
-        "/proc/sys/kernel/hostname", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/fs/binfmt_misc/register",
-        "/proc/sysrq-trigger", "/proc/self/loginuid", "/proc/self/uid_map",
-        "/proc/kcore",
-        "/proc/mtrr", "/sys/kernel/uevent_helper", "/sys/kernel/mm/ksm/run",
-        "/sys/power/state",
-        "/sys/module/apparmor/parameters/enabled", "/sys/firmware/efi/efivars",
+        "/proc/sys/vm/drop_caches", "/proc/sys/kernel/hostname", "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/fs/binfmt_misc/register", "/proc/sysrq-trigger", "/proc/self/loginuid",
+        "/proc/self/uid_map", "/proc/kcore", "/proc/mtrr", "/sys/kernel/uevent_helper",
+        "/sys/kernel/mm/ksm/run", "/sys/power/state", "/sys/module/apparmor/parameters/enabled",
+        "/sys/firmware/efi/efivars",
     ):  # fmt: skip
         yield path, _write(path)
 
@@ -300,19 +296,17 @@ def writable_places(_bait):
 
 _FACTS = (
     "/proc/cmdline", "/proc/config.gz", "/proc/kallsyms", "/proc/loadavg", "/proc/uptime", "/proc/meminfo",
-    "/proc/stat",
-    "/proc/diskstats", "/proc/version", "/proc/modules", "/proc/interrupts", "/proc/keys", "/proc/key-users",
-    "/proc/locks",
-    "/proc/vmstat", "/proc/zoneinfo", "/proc/slabinfo", "/proc/swaps", "/proc/partitions", "/proc/timer_list",
-    "/proc/sched_debug", "/proc/sys/kernel/random/boot_id", "/proc/sys/fs/file-nr", "/proc/sys/fs/inode-nr",
-    "/proc/sys/fs/inode-state", "/proc/sys/fs/dentry-state", "/proc/sys/kernel/ns_last_pid",
+    "/proc/stat", "/proc/diskstats", "/proc/version", "/proc/modules", "/proc/interrupts", "/proc/keys",
+    "/proc/key-users", "/proc/locks", "/proc/vmstat", "/proc/zoneinfo", "/proc/slabinfo", "/proc/swaps",
+    "/proc/partitions", "/proc/timer_list", "/proc/sched_debug", "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/fs/file-nr", "/proc/sys/fs/inode-nr", "/proc/sys/fs/inode-state",
+    "/proc/sys/fs/dentry-state", "/proc/sys/fs/aio-nr", "/proc/sys/kernel/pty/nr", "/proc/cgroups",
 )  # fmt: skip
 _FACT_FOLDERS = (
     "/proc/fs", "/proc/irq", "/proc/bus", "/proc/tty", "/proc/driver", "/proc/scsi", "/proc/acpi",
-    "/proc/pressure",
-    "/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/firmware", "/sys/fs/ext4",
-    "/sys/fs/xfs",
-    "/sys/fs/btrfs", "/sys/fs/fuse", "/sys/hypervisor", "/sys/kernel", "/sys/module", "/sys/power",
+    "/proc/pressure", "/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/firmware",
+    "/sys/fs/ext4", "/sys/fs/xfs", "/sys/fs/btrfs", "/sys/fs/fuse", "/sys/hypervisor", "/sys/kernel",
+    "/sys/module", "/sys/power",
 )  # fmt: skip
 
 

@@ -5,90 +5,23 @@ import socket
 
 from trying import answer, listing, reading
 
-_TYPES = {"stream": 1, "datagram": 2, "raw": 3, "rdm": 4, "seqpacket": 5, "dccp": 6, "packet": 10}
-_PROTOCOLS = {
-    0: "default", 1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 33: "DCCP", 41: "IPv6", 47: "GRE", 58: "ICMPv6",
-    115: "L2TP", 132: "SCTP", 136: "UDP-Lite", 255: "RAW", 256: "SMC", 262: "MPTCP", 768: "every frame",
-}  # fmt: skip
-_FAMILIES = range(64)
-# What ordinary programs use: family, type, protocol.
-_NEEDED = {
-    *((1, kind, protocol) for kind in (1, 2, 5) for protocol in (0,)),
-    *((family, 1, protocol) for family in (2, 10) for protocol in (0, 6)),
-    *((family, 2, protocol) for family in (2, 10) for protocol in (0, 17)),
-}
-
 
 def made(family, kind, protocol):
     return answer(socket.socket, family, kind, protocol)
-
-
-def every_kind(_bait):
-    """Family x type x protocol. One that is not needed must be refused before the kernel looks for it.
-
-    Any other error comes from the kernel itself, which may have loaded a module to find out.
-    """
-    reached = {}
-    missing = []
-    for family in _FAMILIES:
-        for name, kind in _TYPES.items():
-            for protocol in sorted(_PROTOCOLS):
-                came = made(family, kind, protocol)
-                if (family, kind, protocol) in _NEEDED:
-                    if came != "done" and family != 10:  # a host may have no IPv6
-                        missing.append((family, name, protocol, came))
-                else:
-                    what = "%s %s %s" % (_family(family), name, _PROTOCOLS[protocol])
-                    reached.setdefault(came, []).append(what)
-    for came in sorted(reached):
-        yield "%d kinds nobody needs, as %s" % (len(reached[came]), ", ".join(reached[came][:4])), came
-    yield "kinds that are needed", "made" if not missing else repr(missing)
-    yield "pair of UNIX sockets", answer(lambda: [end.close() for end in socket.socketpair()])
-    yield "pair of INET sockets", answer(lambda: [end.close() for end in socket.socketpair(socket.AF_INET)])
-
-
-def _family(number):
-    names = {
-        1: "UNIX",
-        2: "INET",
-        10: "INET6",
-        16: "NETLINK",
-        17: "PACKET",
-        38: "ALG",
-        40: "VSOCK",
-        44: "XDP",
-    }
-    return names.get(number, "family %d" % number)
-
-
-def flags(_bait):
-    """The flags that come with a type must not hide it from the filter."""
-    for kind in ("raw", "packet", "dccp"):
-        for flag in (
-            0x800,
-            0x80000,
-            0x80800,
-            0x10,
-            0x40000000,
-        ):  # NONBLOCK, CLOEXEC, both, bits of no meaning
-            yield "%s with flags %#x" % (kind, flag), made(socket.AF_INET, _TYPES[kind] | flag, 0)
 
 
 def machine_sockets(_bait):
     """Sockets that lead out of a virtual machine, into the kernel's tables or onto the wire."""
     for name, family, kind, protocol in (
         ("vsock stream", 40, 1, 0), ("vsock datagram", 40, 2, 0), ("netlink route", 16, 3, 0),
-        ("netlink audit", 16, 3, 9),
-        ("netlink uevent", 16, 2, 15), ("netlink netfilter", 16, 3, 12), ("packet", 17, 3, 0x300),
-        ("packet cooked", 17, 2, 0x300), ("packet by INET", 2, 10, 0x300), ("raw ICMP", 2, 3, 1),
-        ("raw IP", 2, 3, 255),
-        ("ping", 2, 2, 1), ("kernel crypto", 38, 5, 0), ("Bluetooth", 31, 3, 1), ("XDP", 44, 3, 0),
-        ("AppleTalk", 5, 2, 0),
-        ("SCTP", 2, 1, 132), ("DCCP", 2, 6, 33), ("MPTCP", 2, 1, 262), ("UDP-Lite", 2, 2, 136),
-        ("L2TP", 2, 2, 115),
+        ("netlink audit", 16, 3, 9), ("netlink uevent", 16, 2, 15), ("netlink netfilter", 16, 3, 12),
+        ("packet", 17, 3, 0x300), ("packet cooked", 17, 2, 0x300), ("packet by INET", 2, 10, 0x300),
+        ("raw ICMP", 2, 3, 1), ("raw IP", 2, 3, 255), ("ping", 2, 2, 1), ("kernel crypto", 38, 5, 0),
+        ("Bluetooth", 31, 3, 1), ("XDP", 44, 3, 0), ("AppleTalk", 5, 2, 0), ("SCTP", 2, 1, 132),
+        ("DCCP", 2, 6, 33), ("MPTCP", 2, 1, 262), ("UDP-Lite", 2, 2, 136), ("L2TP", 2, 2, 115),
         ("SMC", 43, 1, 0), ("SMC by INET", 2, 1, 256), ("TIPC", 30, 5, 0), ("RDS", 21, 5, 0),
-        ("CAN", 29, 3, 1),
-        ("KCM", 41, 5, 0), ("QIPCRTR", 42, 2, 0), ("NFC", 39, 5, 0), ("phonet", 35, 2, 0),
+        ("CAN", 29, 3, 1), ("KCM", 41, 5, 0), ("QIPCRTR", 42, 2, 0), ("NFC", 39, 5, 0),
+        ("phonet", 35, 2, 0),
     ):  # fmt: skip
         yield name, made(family, kind, protocol)
 
@@ -98,8 +31,8 @@ def unix_sockets(bait):
     yield "an abstract socket of the host", _connect("\0" + bait["abstract"])
     for name in (
         "/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock",
-        "/run/podman/podman.sock",
-        "/run/crio/crio.sock", "/run/dbus/system_bus_socket", "/run/systemd/private", bait["socket"],
+        "/run/podman/podman.sock", "/run/crio/crio.sock", "/run/dbus/system_bus_socket",
+        "/run/systemd/private", bait["socket"],
     ):  # fmt: skip
         yield name if name != bait["socket"] else "a socket of the host's disk", _connect(name)
     try:

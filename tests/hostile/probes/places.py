@@ -197,9 +197,14 @@ def _write(path):
     except OSError:
         return opening(path, os.O_WRONLY)
     try:
+        if os.fstat(fd).st_rdev == _NULL:
+            return "masked"  # by the null device
         return answer(os.write, fd, os.read(fd, 256))
     finally:
         os.close(fd)
+
+
+_NULL = os.makedev(1, 3)
 
 
 def guests_files(_bait):

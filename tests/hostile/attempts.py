@@ -278,16 +278,17 @@ def _as_tests(group: Sequence[AttackClass], way: str, setting: _Setting) -> Iter
             for attempt, text in said.get(name, ()):
                 yield attack.id, Answer(way, attempt, text)
         step = came.get(f"test_{_file(attack)}.py", "never ended")
+        why = str(record.result.error or record.result.status)
         if attack.alone:
-            yield attack.id, Answer(way, "the run", f"exit {record.result.exit_code}")
+            ended = "" if record.result.error is None else f", {why}"
+            yield attack.id, Answer(way, "the run", f"exit {record.result.exit_code}{ended}")
             yield attack.id, Answer(way, "its step", step)
             yield (
                 attack.id,
                 Answer(way, "a harmless step after it", came.get("test_harmless.py", "never ran")),
             )
         elif record.result.exit_code not in {0, 1}:
-            why = record.result.error or record.result.status
-            yield attack.id, Answer(way, _BROKEN, str(why), holds=False)
+            yield attack.id, Answer(way, _BROKEN, why, holds=False)
         elif step != "ok":
             yield attack.id, Answer(way, "its step", step, holds=False)
 

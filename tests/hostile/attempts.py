@@ -34,11 +34,12 @@ __all__ = ["Bait", "lay_bait", "try_classes", "try_unconfined"]
 
 PROBES = Path(__file__).with_name("probes")
 _MEMORY = 512 << 20
-_PATIENCE_S = {True: 12.0, False: 45.0}  # of a test run: alone, together with others
+_PATIENCE_S = {True: 10.0, False: 100.0}  # of a test run: alone, together with others
 _BROKEN = "a run that goes to its end"
-_HARMLESS = "def test_harmless(): pass\n"
+_HARMLESS = "test_harmless.py"
 
-# The test file of a probe. What it does is done in a child with a deadline, but for one that runs alone.
+# A test file for some probes of one module. What they do is done in a child with a deadline, but for one that
+# runs alone.
 _TEST = """
 import json, sys
 sys.path.insert(0, "/workspace/probes")
@@ -47,11 +48,12 @@ def test_attack():
     with open("/workspace/bait.json") as file:
         bait = json.load(file)
     bait["follows"] = {follows!r}
-    probe = {module}.{function}
-    answers = probe(bait) if {alone} else trying.try_probe(probe, bait)
-    with open("/workspace/answers-{name}", "a", buffering=1) as file:
-        for answer in answers:
-            file.write(json.dumps(answer) + "\\n")
+    for name, function in {probes!r}:
+        probe = getattr({module}, function)
+        answers = probe(bait) if {alone} else trying.try_probe(probe, bait)
+        with open("/workspace/answers-" + name, "a", buffering=1) as file:
+            for answer in answers:
+                file.write(json.dumps(answer) + "\\n")
 """
 
 # Process 1 in place of the guest: all probes of one module, each in a child with a deadline.
@@ -259,55 +261,68 @@ def _order(group: Sequence[AttackClass], bait: Bait) -> str:
 
 
 def _as_tests(group: Sequence[AttackClass], way: str, setting: _Setting) -> Iterator[tuple[str, Answer]]:
-    """One real run with a test for each class, and a later one for each that is followed."""
+    """One real run of tests that are probes; a later one follows each class whose deeds may last."""
     place = setting.scratch / secrets.token_hex(4)
     workspace = place / "workspace"
     (workspace / "probes").mkdir(parents=True)
     for path in PROBES.glob("*.py"):
         (workspace / "probes" / path.name).write_bytes(path.read_bytes())
     (workspace / "bait.json").write_text(json.dumps(setting.bait.facts))
-    (workspace / "test_harmless.py").write_text(_HARMLESS)
-    steps = [step for attack in group for step in _steps(attack, workspace)]
-    record = _run(steps, way, runtime=setting.runtime, place=place, alone=group[0].alone)
+    (workspace / _HARMLESS).write_text("def test_harmless(): pass\n")
+    steps = list(_steps(group, workspace))
+    alone = group[0].alone
+    record = _run([path for path, _ in steps], way, runtime=setting.runtime, place=place, alone=alone)
     assert record.result is not None
     said = _said(record, place)
-    statuses = [str(line.fact["status"]) for line in record.calls()]
-    came = dict(zip([*steps, "test_harmless.py"], statuses, strict=False))
     for attack in group:
-        for name in (_file(attack), f"{_file(attack)}-later"):
-            for attempt, text in said.get(name, ()):
-                yield attack.id, Answer(way, attempt, text)
-        step = came.get(f"test_{_file(attack)}.py", "never ended")
-        why = str(record.result.error or record.result.status)
-        if attack.alone:
-            ended = "" if record.result.error is None else f", {why}"
-            yield attack.id, Answer(way, "the run", f"exit {record.result.exit_code}{ended}")
-            yield attack.id, Answer(way, "its step", step)
-            yield (
-                attack.id,
-                Answer(way, "a harmless step after it", came.get("test_harmless.py", "never ran")),
-            )
-        elif record.result.exit_code not in {0, 1}:
-            yield attack.id, Answer(way, _BROKEN, why, holds=False)
-        elif step != "ok":
-            yield attack.id, Answer(way, "its step", step, holds=False)
+        for attempt, text in said.get(attack.id, ()):
+            yield attack.id, Answer(way, attempt, text)
+    statuses = iter([str(line.fact["status"]) for line in record.calls()])
+    code, why = record.result.exit_code, str(record.result.error or record.result.status)
+    if alone:
+        told = f"exit {code}" if record.result.error is None else f"exit {code}, {why}"
+        yield group[0].id, Answer(way, "the run", told)
+        yield group[0].id, Answer(way, "its step", next(statuses, "never ended"))
+        yield group[0].id, Answer(way, "a harmless step after it", next(statuses, "never ran"))
+    elif code not in {0, 1}:
+        yield from ((attack.id, Answer(way, _BROKEN, why, holds=False)) for attack in group)
+    else:
+        for path, classes in steps:
+            status = next(statuses, "never ended")
+            if status != "ok":
+                yield from ((attack.id, Answer(way, path, status, holds=False)) for attack in classes)
+
+
+def _steps(group: Sequence[AttackClass], workspace: Path) -> Iterator[tuple[str, list[AttackClass]]]:
+    """Write the test files of a run; the path of each, and the classes that it is for."""
+    for attack in group:
+        if attack.follow or attack.alone:
+            facts = {"module": _module(attack), "probes": [_probe(attack)]}
+            yield _step(workspace, f"{_file(attack)}.py", [attack], **facts, alone=attack.alone)
+        if attack.follow:
+            facts = {"module": "survivors", "probes": [(attack.id, "look")]}
+            yield _step(workspace, f"{_file(attack)}_later.py", [attack], **facts, follows=_probe(attack)[1])
+    plain = [attack for attack in group if not attack.follow and not attack.alone]
+    for module in sorted({_module(attack) for attack in plain}):
+        classes = [attack for attack in plain if _module(attack) == module]
+        probes = [_probe(attack) for attack in classes]
+        yield _step(workspace, f"{module}.py", classes, module=module, probes=probes)
+
+
+def _step(
+    workspace: Path, name: str, classes: list[AttackClass], *, alone: bool = False, **facts: Any
+) -> tuple[str, list[AttackClass]]:
+    source = _TEST.format(**{"follows": None, "alone": alone, **facts})
+    (workspace / f"test_{name}").write_text(source)
+    return f"test_{name}", classes
 
 
 def _file(attack: AttackClass) -> str:
     return attack.id.replace("-", "_")
 
 
-def _steps(attack: AttackClass, workspace: Path) -> Iterator[str]:
-    module, function = str(attack.probe).split(".")
-    name = _file(attack)
-    facts: dict[str, Any] = {"module": module, "function": function, "alone": attack.alone}
-    (workspace / f"test_{name}.py").write_text(_TEST.format(**facts, name=name, follows=None))
-    yield f"test_{name}.py"
-    if attack.follow:
-        facts = {"module": "survivors", "function": "look", "alone": False}
-        later = _TEST.format(**facts, name=f"{name}-later", follows=function)
-        (workspace / f"test_{name}_later.py").write_text(later)
-        yield f"test_{name}_later.py"
+def _probe(attack: AttackClass) -> tuple[str, str]:
+    return attack.id, str(attack.probe).partition(".")[2]
 
 
 def _run(steps: Sequence[str], way: str, *, runtime: str, place: Path, alone: bool) -> RunRecord:
@@ -319,7 +334,7 @@ def _run(steps: Sequence[str], way: str, *, runtime: str, place: Path, alone: bo
     worklog: list[Mapping[str, Any]] = [
         {"op": "TRAIL_BEGIN", "agent": "mallory", "trail_id": "hostile", "ts": 1},
         *({"op": "TEST_RUN", "path": step} for step in steps),
-        {"op": "TEST_RUN", "path": "test_harmless.py", "count": 1},
+        {"op": "TEST_RUN", "path": _HARMLESS, "count": 1},
         {"op": "TRAIL_END"},
     ]
     runner = Runner(policy=policy, home=Home(place / "home"), runtime=runtime)

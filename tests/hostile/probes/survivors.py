@@ -235,7 +235,7 @@ def look(bait):
     """A later call: does the daemon of a class still act, is it still there?"""
     name = bait["follows"]
     first = _size(name)
-    time.sleep(0.5)  # two dozen beats
+    time.sleep(0.3)  # fifteen beats
     second = _size(name)
     yield "its heart", "never beat" if first is None else "beats" if second != first else "stands still"
     try:

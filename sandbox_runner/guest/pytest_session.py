@@ -39,6 +39,7 @@ except ImportError:
 REPORT_FD = 3
 _SERVER_OUTPUT, _SERVER_REPORT, _SERVER_ROOT = 3, 4, 5
 _LINE_LIMIT = 1 << 16
+_SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 16  # fcntl(2)'s F_SETPIPE_SZ, and what a new pipe has
 _LOADED_LATE = ("_pytest._argcomplete", "_pytest.config.compat", "faulthandler")
 
 
@@ -161,6 +162,7 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
     settings; in the server it returns ``None`` at the end.
     """
     gc.freeze()
+    fcntl = importlib.import_module("fcntl")
     waiting = b""
     while True:
         line, newline, rest = waiting.partition(b"\n")
@@ -172,6 +174,9 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
             continue
         waiting = rest
         request = json.loads(line)
+        for fd in (_SERVER_OUTPUT, _SERVER_REPORT):  # what a session did to the pipes ends with it
+            fcntl.fcntl(fd, fcntl.F_SETFL, os.O_WRONLY)
+            fcntl.fcntl(fd, _SET_PIPE_SIZE, _PIPE_BYTES)
         pid = os.fork()
         if pid == 0:
             nothing = os.open(os.devnull, os.O_RDONLY)

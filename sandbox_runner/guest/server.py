@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from sandbox_runner.guest.foreign import prove
 from sandbox_runner.guest.lean import json_encoder, signal
 from sandbox_runner.guest.process import Ended, Pipes, child_limits, environment, supervise
 from sandbox_runner.guest.texts import python_command, source_of
@@ -46,6 +47,7 @@ class TestServer:
         self, guest: Guest, settings: dict[str, Any], output: Sink, report: Sink, seconds: float
     ) -> Ended:
         """One session. A server that died counts as a killed session, and the next one has a new server."""
+        prove(guest)
         request = {"settings": settings, "uid": guest.identity.uid, "limits": child_limits(guest, seconds)}
         try:
             os.write(self._requests, _encode(request).encode() + b"\n")

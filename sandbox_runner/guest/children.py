@@ -30,7 +30,7 @@ class Children:
         self._expected.add(pid)
 
     def reap(self) -> int:
-        """Collect the dead and say how many; process 1 gets orphans too, and they use up the process limit."""
+        """Collect the dead and say how many; process 1 gets orphans too, and uncollected they use up pids."""
         collected = 0
         while True:
             try:

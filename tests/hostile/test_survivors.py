@@ -1,7 +1,7 @@
-"""Whatever form foreign code takes to live on: it is dead before anything is believed, and nobody waits for ever.
+"""Whatever form foreign code takes to live on: it is dead before anything is believed, in bounded time.
 
-Each survivor appends to a file of the workspace for as long as it lives. What is asked is not whether a listing
-shows it but whether the file still grows, in later calls and after quiesce.
+Each survivor appends to a file of the workspace for as long as it lives. What is asked is not whether a
+listing shows it but whether the file still grows, in later calls and after quiesce.
 """
 
 import time
@@ -226,7 +226,7 @@ def growing(do: Do, names: dict[int, str]) -> list[str]:
     return [name for number, name in names.items() if beats(do, number) != before[number]]
 
 
-# Alone, because each is loud; and apart from forms that a listing shows, because those would give away the rest.
+# Alone, because each is loud; apart from forms that a listing shows, because those would give away the rest.
 ALONE = [name for name in FORMS if name.startswith(("threads", "a chain", "one that hunts"))]
 UNLISTED = [name for name in FORMS if "dead" in name and "thread" in name]
 LISTED = [name for name in FORMS if name not in {*ALONE, *UNLISTED}]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TestServer", "start_server"]
 
 _DEAD = b"dead"
+_KILLED = 128 + signal.SIGKILL
 _encode = json_encoder()
 _OUT_OF_THE_WAY = 64  # above every descriptor that is placed for the server
 
@@ -46,7 +47,12 @@ class TestServer:
     def run(
         self, guest: Guest, settings: dict[str, Any], output: Sink, report: Sink, seconds: float
     ) -> Ended:
-        """One session. A server that died counts as a killed session, and the next one has a new server."""
+        """One session. A server that died counts as a killed session, and the next one has a new server.
+
+        But where the memory ran out, the kernel chose between the server and this process, and would choose
+        otherwise next time: it comes to the same only if this process goes as well. The host knows how to
+        tell that end.
+        """
         prove(guest)
         request = {"settings": settings, "uid": guest.identity.uid, "limits": child_limits(guest, seconds)}
         try:
@@ -56,6 +62,8 @@ class TestServer:
         pipes = Pipes.around({self._output: output, self._report: report})
         ended = supervise(guest, pipes, seconds, self._status, self._answers)
         if self._heard == _DEAD:
+            if "memory" in ended.exhausted:
+                os._exit(_KILLED)
             for fd in (self._requests, self._answers, self._output, self._report):
                 os.close(fd)
             start_server(guest)

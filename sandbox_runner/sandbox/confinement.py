@@ -34,6 +34,7 @@ __all__ = [
     "GUEST_RESERVE",
     "MASKED",
     "READ_ONLY",
+    "SHARED_KERNEL",
     "SHM_SIZE",
     "WORKSPACE",
     "host_config",
@@ -42,13 +43,14 @@ __all__ = [
 ]
 
 WORKSPACE = "/workspace"
+SHARED_KERNEL = ("runc", "crun")
+"""Runtimes whose containers are processes of the host's kernel; any other has a kernel of its own."""
 SHM_SIZE = 16 << 20  # enough for multiprocessing's semaphores and small shared arrays
 GUEST_RESERVE = 64 << 20  # the guest, its test server and the smallest child
 _OPEN = "mode=1777,nosuid,nodev"
 _TMP_INODES = 20_000
 _SHM_INODES = 1_000
 _OOM_ADJUSTMENT = 500  # when the host itself runs out, a sandbox goes before the host's own programs
-_SHARED_KERNEL = ("runc", "crun")
 _HOST_TASK = (
     64 << 10
 )  # the least memory that a thread of the host costs; under gVisor half a mebibyte was seen
@@ -155,7 +157,7 @@ def _tasks(resources: Resources, runtime: str) -> int:
     A runtime with a kernel of its own limits processes itself. It runs each as several threads of the host,
     and ends as a whole where it may have no more; so the memory limit must always be reached first.
     """
-    own_kernel = runtime not in _SHARED_KERNEL
+    own_kernel = runtime not in SHARED_KERNEL
     return resources.pids + (resources.memory // _HOST_TASK if own_kernel else 0)
 
 

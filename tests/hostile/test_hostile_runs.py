@@ -178,7 +178,7 @@ def test_a_memory_bomb_is_the_steps_failure_every_time_and_the_record_says_what_
         assert harmless[0] == "skipped"
         assert result.snapshot is None
         assert "workspace, ledger and pushes are lost" in (result.error or "")
-    assert all(check.ok for check in verify_record(record.path))
+    assert [check for check in verify_record(record.path, require_signature=False) if not check.ok] == []
 
 
 def test_a_fork_bomb_a_memory_bomb_a_flood_and_a_daemon_are_each_told_and_the_last_step_passes(

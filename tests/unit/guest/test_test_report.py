@@ -99,7 +99,7 @@ SHORT = b'{"case":["","call","passed"]}\n'
 @pytest.mark.parametrize(
     "data",
     [
-        SHORT * ((8 << 20) // len(SHORT)),
+        SHORT * ((2 << 20) // len(SHORT)),
         b"[" + b"1," * ((4 << 20) - 8) + b"1]\n",
         b"{" + b'"":1,' * 1_600_000 + b'"a":1}\n',
         b"\n" * (8 << 20),

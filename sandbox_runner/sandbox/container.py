@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +12,9 @@ from docker.types import Healthcheck
 
 from sandbox_runner.errors import DockerError, ImageChangedError, ImageError
 from sandbox_runner.guest.bundle import COMMAND
+from sandbox_runner.policy.schema import Resources
 from sandbox_runner.sandbox.classify import Cause, classify
-from sandbox_runner.sandbox.confinement import host_config
+from sandbox_runner.sandbox.confinement import WORKSPACE, clip, host_config, terminals
 from sandbox_runner.sandbox.engine import Attachment, Engine
 from sandbox_runner.sandbox.images import Image
 from sandbox_runner.sandbox.owner import owner_labels
@@ -23,14 +26,23 @@ __all__ = ["Container", "image_changed", "launch"]
 # The guest speaks UTF-8 without a locale (``-X utf8``): one is three more files of a cold image to read.
 _ENVIRONMENT = {"LC_ALL": "C"}
 _HOSTNAME = "sandbox"  # the same everywhere, because a test may print it
+_EMPTY = "size=4096,nr_inodes=2,mode=0555,ro"
+_OURS = (WORKSPACE, "/tmp", "/dev/shm")  # noqa: S108 - what a sandbox mounts itself
+# Nothing works once an empty directory lies over one of these, or over what is above it.
+_NEEDED = (
+    *_OURS,
+    *("/bin", "/dev/pts", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/lib"),
+)
+_CLOSED = (WORKSPACE, "/dev", "/proc", "/sys")  # nothing may lie over a part of these
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A started container and its stream."""
+    """A started container, its stream, and the limits it got."""
 
     id: str
     attachment: Attachment
+    resources: Resources
 
 
 def launch(
@@ -53,10 +65,13 @@ def launch(
         command: the arguments of process 1, the guest's by default.
 
     Raises:
-        ImageError: the image has no Python, or (``ImageChangedError``) is gone.
+        ConfigurationError: limits that cannot work.
+        ImageError: the image has no Python, declares a volume where no sandbox can do without what it has, or
+            (``ImageChangedError``) is gone.
         DockerError: Docker refused or did not answer.
     """
-    settings = _settings(engine, spec, image=image, runtime=runtime, uid=uid)
+    resources = clip(spec.resources, engine.machine())
+    settings = _settings(engine, spec, resources, image=image, runtime=runtime, uid=uid)
     settings["Entrypoint"] = list(command)
     try:
         created = engine.call("create a container", engine.api.create_container_from_config, settings)
@@ -75,7 +90,7 @@ def launch(
         fault = _start_fault(image, error)
         remove(engine, container, (), patience_s=0.1)
         raise fault from error
-    return Container(container, attachment)
+    return Container(container, attachment, resources)
 
 
 def image_changed(image: Image) -> ImageChangedError:
@@ -86,13 +101,21 @@ def image_changed(image: Image) -> ImageChangedError:
     )
 
 
-def _settings(engine: Engine, spec: SandboxSpec, *, image: Image, runtime: str, uid: int) -> dict[str, Any]:
+def _settings(
+    engine: Engine, spec: SandboxSpec, resources: Resources, *, image: Image, runtime: str, uid: int
+) -> dict[str, Any]:
     labels = {**spec.labels, **owner_labels(spec.run_id, lifetime_s=spec.deadlines.lifetime)}
     host = host_config(
-        spec.resources, runtime=runtime, uid=uid, labels=labels, bind=spec.bind, writes=spec.writes
+        resources,
+        runtime=runtime,
+        uid=uid,
+        labels=labels,
+        bind=spec.bind,
+        writes=spec.writes,
+        core_limit=engine.machine().core_limit,
     )
-    # A volume that an image declares would be writable, unlimited and on the host's disk.
-    host["Tmpfs"].update(dict.fromkeys(image.volumes, "size=4096,nr_inodes=2,mode=0555,ro"))
+    host["Mounts"] += terminals(runtime, labels)
+    host["Tmpfs"].update(dict.fromkeys(covered(image.name, image.volumes), _EMPTY))
     settings: dict[str, Any] = engine.api.create_container_config(
         image.name,
         [],
@@ -111,6 +134,38 @@ def _settings(engine: Engine, spec: SandboxSpec, *, image: Image, runtime: str, 
     )
     settings["HostConfig"] = host
     return settings
+
+
+def covered(image: str, volumes: Iterable[str]) -> list[str]:
+    """Where an empty, read-only directory takes the place of a volume that an image declares.
+
+    Docker would make a volume that can be written, without limit and on the host's disk. Where the sandbox
+    has a mount of its own, that one stands already.
+
+    Raises:
+        ImageError: there must be something else at that place.
+    """
+    places = []
+    for volume in volumes:
+        place = "/" + posixpath.normpath(volume).lstrip("/")
+        if not volume.startswith("/") or (place not in _OURS and _in_the_way(place)):
+            raise ImageError(
+                f"No sandbox can start from image {image}: it declares a volume at {volume!r}, where the "
+                "sandbox has something of its own.",
+                hint="build the image without that VOLUME, or with another path",
+            )
+        if place not in _OURS:
+            places.append(place)
+    return places
+
+
+def _in_the_way(place: str) -> bool:
+    covers = any(_within(needed, place) for needed in _NEEDED)
+    return covers or any(_within(place, closed) for closed in _CLOSED)
+
+
+def _within(inner: str, outer: str) -> bool:
+    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
 
 
 def _start_fault(image: Image, error: BaseException) -> BaseException:

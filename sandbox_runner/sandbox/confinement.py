@@ -20,10 +20,11 @@ newer host shuts, is told by ``doctor``: buffers of TCP and UDP under cgroup v1,
 (sysinfo, statvfs) or that stand below /proc/PID, where nothing can be masked.
 
 The profile of system calls allows by name and answers the rest with EPERM; it kills nobody, since a kill is a
-line in the host's log, whose name the killed one chooses. Only the 32-bit and the x32 way into a 64-bit kernel
-do kill: allowing them an answer would mean allowing their calls. An error for ``sync`` is seen by nobody,
-because the C library's has no result; a false success for ``syncfs`` would be a lie about what is on the disk.
-``fsync`` works. ``sysinfo`` stays, because the C library believes its answer whether or not it got one.
+line in the host's log, whose name the killed one chooses. Only the 32-bit and the x32 way into a 64-bit
+kernel do kill: allowing them an answer would mean allowing their calls. An error for ``sync`` is seen by
+nobody, because the C library's has no result; a false success for ``syncfs`` would be a lie about what is on
+the disk. ``fsync`` works. ``sysinfo`` stays: the C library believes its answer without a look at the
+error.
 """
 
 from __future__ import annotations
@@ -91,10 +92,13 @@ _ALSO_MASKED = (
     "/proc/sys/kernel/random/boot_id", "/proc/sys/kernel/random/entropy_avail", "/proc/tty", "/proc/uptime",
     "/proc/version", "/proc/version_signature", "/proc/vmallocinfo", "/proc/vmstat", "/proc/zoneinfo",
     "/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/devices/virtual",
-    "/sys/fs/bcache", "/sys/fs/bpf", "/sys/fs/btrfs", "/sys/fs/ecryptfs", "/sys/fs/erofs", "/sys/fs/ext4",
-    "/sys/fs/f2fs", "/sys/fs/fuse", "/sys/fs/gfs2", "/sys/fs/jfs", "/sys/fs/netfs", "/sys/fs/nfs",
-    "/sys/fs/nilfs2", "/sys/fs/ocfs2", "/sys/fs/orangefs", "/sys/fs/pstore", "/sys/fs/resctrl",
-    "/sys/fs/selinux", "/sys/fs/smackfs", "/sys/fs/virtiofs", "/sys/fs/xfs", "/sys/fs/zfs",
+    "/sys/fs/9p", "/sys/fs/bcache", "/sys/fs/bpf", "/sys/fs/btrfs", "/sys/fs/cachefiles", "/sys/fs/ceph",
+    "/sys/fs/cifs", "/sys/fs/dlm", "/sys/fs/ecryptfs", "/sys/fs/erofs", "/sys/fs/exfat", "/sys/fs/ext4",
+    "/sys/fs/f2fs", "/sys/fs/fuse", "/sys/fs/gfs2", "/sys/fs/jfs", "/sys/fs/lockd", "/sys/fs/netfs",
+    "/sys/fs/nfs", "/sys/fs/nfsd", "/sys/fs/nilfs2", "/sys/fs/ntfs3", "/sys/fs/ocfs2", "/sys/fs/orangefs",
+    "/sys/fs/pstore", "/sys/fs/quota", "/sys/fs/reiserfs", "/sys/fs/resctrl", "/sys/fs/selinux",
+    "/sys/fs/smackfs", "/sys/fs/squashfs", "/sys/fs/tmpfs", "/sys/fs/ubifs", "/sys/fs/virtiofs",
+    "/sys/fs/xfs", "/sys/fs/zfs", "/sys/fs/zonefs",
     "/sys/hypervisor", "/sys/kernel", "/sys/module", "/sys/power",
 )  # fmt: skip
 MASKED = tuple(sorted({*_DOCKERS_MASKED, *_ALSO_MASKED}))

@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -145,6 +146,25 @@ class Engine:
                 return file.read(256)  # the kernel keeps 128 bytes
         except OSError:
             return None
+
+    def daemon_capabilities(self) -> int | None:
+        """The capabilities of the daemon as a mask, ``None`` where it is not a process of this machine."""
+        adapter = self.api.get_adapter(self.api.base_url)
+        if not isinstance(adapter, UnixHTTPAdapter):
+            return None
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self.api.timeout)
+                probe.connect(adapter.socket_path)
+                peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            process = Path("/proc", str(struct.unpack("3i", peer)[0]))
+            if process.joinpath("comm").read_text().strip() != "dockerd":
+                return None  # what opened the socket for it, or a relay
+            with process.joinpath("status").open() as file:
+                found = re.search(r"^CapEff:\s*([0-9a-f]+)$", file.read(1 << 16), re.MULTILINE)
+        except OSError:
+            return None
+        return int(found[1], 16) if found else None
 
     def runtimes(self) -> RuntimeChooser:
         """What chooses among this Engine's runtimes, and remembers."""

@@ -10,7 +10,7 @@ from typing import Any
 from docker.errors import ImageNotFound
 from docker.types import Healthcheck
 
-from sandbox_runner.errors import DockerError, ImageChangedError, ImageError
+from sandbox_runner.errors import ConfigurationError, DockerError, ImageChangedError, ImageError
 from sandbox_runner.guest.bundle import COMMAND
 from sandbox_runner.policy.schema import Resources
 from sandbox_runner.sandbox.classify import Cause, classify
@@ -65,13 +65,18 @@ def launch(
         command: the arguments of process 1, the guest's by default.
 
     Raises:
-        ConfigurationError: limits that cannot work.
-        ImageError: the image has no Python, declares a volume where no sandbox can do without what it has, or
-            (``ImageChangedError``) is gone.
+        ConfigurationError: limits that cannot work, or an image that declares a volume where the sandbox has
+            something of its own.
+        ImageError: the image has no Python, or (``ImageChangedError``) is gone.
         DockerError: Docker refused or did not answer.
     """
     resources = clip(spec.resources, engine.machine())
-    settings = _settings(engine, spec, resources, image=image, runtime=runtime, uid=uid)
+    try:
+        settings = _settings(engine, spec, resources, image=image, runtime=runtime, uid=uid)
+    except ConfigurationError as error:
+        if (engine.image(image.name) or {}).get("Id") != image.id:
+            raise image_changed(image) from error  # it was remembered, and may be mended
+        raise
     settings["Entrypoint"] = list(command)
     try:
         created = engine.call("create a container", engine.api.create_container_from_config, settings)
@@ -143,13 +148,13 @@ def covered(image: str, volumes: Iterable[str]) -> list[str]:
     has a mount of its own, that one stands already.
 
     Raises:
-        ImageError: there must be something else at that place.
+        ConfigurationError: there must be something else at that place.
     """
     places = []
     for volume in volumes:
         place = "/" + posixpath.normpath(volume).lstrip("/")
         if not volume.startswith("/") or (place not in _OURS and _in_the_way(place)):
-            raise ImageError(
+            raise ConfigurationError(
                 f"No sandbox can start from image {image}: it declares a volume at {volume!r}, where the "
                 "sandbox has something of its own.",
                 hint="build the image without that VOLUME, or with another path",

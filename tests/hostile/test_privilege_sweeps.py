@@ -1,5 +1,6 @@
-"""Whole ranges instead of examples: every system call number, every kind of socket, what a host has only so many
-of. What answers is held against a committed list, so that a new kernel's calls and doors show up.
+"""Whole ranges instead of examples: every system call number, every kind of socket, every fact of the host's.
+
+What answers is held against a committed list, so that a new kernel's calls and doors show up.
 """
 
 import errno

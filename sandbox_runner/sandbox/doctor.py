@@ -259,22 +259,18 @@ def _module(inside: Mapping[str, Any]) -> Check:
 
 def _core(inside: Mapping[str, Any]) -> Check:
     pattern, limit = str(inside.get("core_pattern")), inside.get("core_limit")
-    if not pattern.startswith(("|", "@")):
-        return Check(
-            "core files", Health.GOOD, f"Crashes go into a file ({pattern:.60}), which the limit forbids."
-        )
-    if pattern.startswith("|") and limit == 1:
-        return Check(
-            "core files",
-            Health.GOOD,
-            f"Crashes go into a pipe, which a limit of 1 byte keeps shut: {pattern:.60}",
-        )
-    return Check(
-        "core files",
-        Health.NOTE,
-        f"A crash in a sandbox starts a program of the host on its memory: {pattern:.60} (limit {limit}).",
-        "set kernel.core_pattern to a file name",
-    )
+    named = f"{pattern:.60} (limit {limit})"
+    if pattern.startswith("|"):
+        if limit == 1:
+            return Check("core files", Health.GOOD, f"A limit of 1 byte keeps shut the pipe {named}.")
+        told = f"A crash in a sandbox starts a program of the host on its memory: {named}."
+    elif pattern.startswith("@"):
+        told = f"A crash in a sandbox may hand its memory to a service of the host: {named}."
+    elif limit in (0, 1):
+        return Check("core files", Health.GOOD, f"The limit forbids the file {named}.")
+    else:
+        told = f"A crash in a sandbox may write a file: {named}."
+    return Check("core files", Health.NOTE, told, "set kernel.core_pattern to a file name")
 
 
 def _huge(inside: Mapping[str, Any]) -> Check:

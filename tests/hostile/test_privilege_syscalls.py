@@ -102,6 +102,17 @@ TABLE = {
     "sendto(ZEROCOPY)": (44, 206, [-1, 0, 0, 0x4000000, 0, 0]),
     "sendmsg(OOB | DONTWAIT)": (46, 211, [-1, 0, 0x41]),
     "sendmmsg(OOB)": (307, 269, [-1, 0, 0, 1]),
+    "setsockopt(ATTACH_FILTER)": (54, 208, [-1, 1, 26, 0, 0]),
+    "setsockopt(ATTACH_FILTER), its level with a high half": (54, 208, [-1, 1 << 40 | 1, 26, 0, 0]),
+    "setsockopt(ATTACH_FILTER), its name with a high half": (54, 208, [-1, 1, 1 << 40 | 26, 0, 0]),
+    "setsockopt(ATTACH_BPF)": (54, 208, [-1, 1, 50, 0, 0]),
+    "setsockopt(ATTACH_REUSEPORT_CBPF)": (54, 208, [-1, 1, 51, 0, 0]),
+    "setsockopt(ATTACH_REUSEPORT_EBPF)": (54, 208, [-1, 1, 52, 0, 0]),
+    "setsockopt(TCP_ULP)": (54, 208, [-1, 6, 31, 0, 0]),
+    "setsockopt(UDP_ENCAP)": (54, 208, [-1, 17, 100, 0, 0]),
+    "setsockopt(IPT_SO_SET_REPLACE)": (54, 208, [-1, 0, 64, 0, 0]),
+    "setsockopt(SOL_MPTCP)": (54, 208, [-1, 284, 1, 0, 0]),
+    "setsockopt(SOL_TLS)": (54, 208, [-1, 282, 1, 0, 0]),
     "prctl(SET_SECCOMP)": (157, 167, [22, 1, 0, 0, 0]),
     "prctl(SET_SECCOMP), its option with a high half": (157, 167, [1 << 40 | 22, 2, 0, 0, 0]),
     "prctl(SET_MM)": (157, 167, [35, 0, 0, 0, 0]),
@@ -223,6 +234,18 @@ def _():
             one.bind((host, 0))
             one.sendto(b"x", one.getsockname())
             assert one.recv(2) == b"x"
+    with socket.socket(socket.AF_INET6) as one:
+        for level, names in (
+            ("SO", "REUSEADDR REUSEPORT KEEPALIVE SNDBUF RCVBUF BROADCAST OOBINLINE PRIORITY"),
+            ("TCP", "NODELAY CORK KEEPIDLE KEEPINTVL KEEPCNT QUICKACK USER_TIMEOUT DEFER_ACCEPT"),
+            ("IPV6", "V6ONLY RECVPKTINFO RECVTCLASS UNICAST_HOPS"),
+            ("IP", "TOS TTL"),
+        ):
+          for name in names.split():
+            number = socket.SOL_SOCKET if level == "SO" else getattr(socket, "IPPROTO_" + level)
+            try: one.setsockopt(number, getattr(socket, level + "_" + name), 1)
+            except PermissionError: raise
+            except OSError: pass  # this kernel has other reasons
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     one.sendmsg([b"a", b"b"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 0))])
     data, ancillary, _, _ = other.recvmsg(2, 64)

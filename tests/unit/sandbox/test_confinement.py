@@ -238,6 +238,6 @@ def test_the_seccomp_profile_allows_by_name_and_denies_the_rest() -> None:
     assert not conditional & set(allowed)
     assert conditional == {
         *("clone", "futex", "ioctl", "memfd_create", "mmap", "personality", "prctl", "prlimit64"),
-        *("sendmmsg", "sendmsg", "sendto", "setrlimit", "socket", "socketpair"),
+        *("sendmmsg", "sendmsg", "sendto", "setrlimit", "setsockopt", "socket", "socketpair"),
     }
     assert all(not entry["subArchitectures"] for entry in profile["archMap"])

@@ -309,11 +309,13 @@ def _figures(inside: Mapping[str, Any], info: Mapping[str, Any]) -> Check:
         told.append("its sockets in use (/proc/net/sockstat)")
     if inside.get("disk"):
         told.append("the disk under / (statvfs)")
+    if inside.get("places"):
+        told.append("the container's id and where Docker keeps it (/proc/self/mountinfo)")
     if inside.get("groups") not in (["/"], []):
         told.append("the container's id (/proc/self/cgroup)")
     if not told:
         return Check(
-            "host figures", Health.GOOD, "Neither sysinfo nor statvfs nor sockstat tells of the host."
+            "host figures", Health.GOOD, "Neither sysinfo, statvfs, sockstat nor mountinfo tells of the host."
         )
     return Check(
         "host figures",

@@ -82,6 +82,7 @@ print(json.dumps({
     "security_module": read("/proc/self/attr/current").strip(chr(0)).strip(),
     "sockets": told("/proc/net/sockstat"),
     "disk": os.statvfs("/").f_blocks > 0,
+    "places": "/containers/" in read("/proc/self/mountinfo"),
     "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     "kernel": os.uname().release,
     "python": sys.version.split()[0],

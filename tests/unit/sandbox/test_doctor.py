@@ -25,6 +25,7 @@ INSIDE: dict[str, Any] = {
     "groups": ["/"],
     "sockets": False,
     "disk": False,
+    "places": False,
 }
 
 
@@ -103,6 +104,7 @@ def test_a_release_that_makes_no_sense_is_not_called_good(release: str) -> None:
         ("host figures", {"memory": 1 << 34}, Health.NOTE, "sysinfo"),
         ("host figures", {"sockets": True}, Health.NOTE, "sockstat"),
         ("host figures", {"disk": True}, Health.NOTE, "statvfs"),
+        ("host figures", {"places": True}, Health.NOTE, "mountinfo"),
         ("host figures", {"groups": ["/docker/c0ffee"]}, Health.NOTE, "container's id"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ __all__ = ["Container", "image_changed", "launch"]
 # The guest speaks UTF-8 without a locale (``-X utf8``): one is three more files of a cold image to read.
 _ENVIRONMENT = {"LC_ALL": "C"}
 _HOSTNAME = "sandbox"  # the same everywhere, because a test may print it
-_EMPTY = "size=4096,nr_inodes=2,mode=0555,ro"
+_EMPTY = "size=4096,mode=0555"
 _OURS = (WORKSPACE, "/tmp", "/dev/shm")  # noqa: S108 - what a sandbox mounts itself
 # Nothing works once an empty directory lies over one of these, or over what is above it.
 _NEEDED = (
@@ -120,7 +120,7 @@ def _settings(
         core_limit=engine.machine().core_limit,
     )
     host["Mounts"] += terminals(runtime, labels)
-    host["Tmpfs"].update(dict.fromkeys(covered(image.name, image.volumes), _EMPTY))
+    host["Tmpfs"].update(covered(image.name, image.volumes))
     settings: dict[str, Any] = engine.api.create_container_config(
         image.name,
         [],
@@ -141,11 +141,12 @@ def _settings(
     return settings
 
 
-def covered(image: str, volumes: Iterable[str]) -> list[str]:
-    """Where an empty, read-only directory takes the place of a volume that an image declares.
+def covered(image: str, volumes: Iterable[str]) -> dict[str, str]:
+    """Where an empty directory takes the place of a volume that an image declares, with its mount's options.
 
     Docker would make a volume that can be written, without limit and on the host's disk. Where the sandbox
-    has a mount of its own, that one stands already.
+    has a mount of its own, that one stands already. A directory is read-only, unless another volume lies in
+    it: then it has just the inodes that the way there uses up.
 
     Raises:
         ConfigurationError: there must be something else at that place.
@@ -161,7 +162,19 @@ def covered(image: str, volumes: Iterable[str]) -> list[str]:
             )
         if place not in _OURS:
             places.append(place)
-    return places
+    return {place: f"{_EMPTY},{_room(place, places)}" for place in places}
+
+
+def _room(place: str, places: Sequence[str]) -> str:
+    """No room at all, or for the directories between a volume and those that lie in it."""
+    between: set[str] = set()
+    for inner in places:
+        way: list[str] = []
+        while inner != place and _within(inner, place):
+            way = [inner] if inner in places else [*way, inner]  # beyond another volume, it is that one's way
+            inner = posixpath.dirname(inner)  # noqa: PLW2901 - one step up at a time
+        between.update(way)
+    return f"nr_inodes={1 + len(between)}" if between else "nr_inodes=2,ro"
 
 
 def _in_the_way(place: str) -> bool:

@@ -80,5 +80,17 @@ def test_a_volume_elsewhere_is_covered_once_under_its_plain_name_and_ours_stand(
         "/device",
         "/tmp/a",
     ]
-    assert covered("i", volumes) == ["/data", "/var/lib/x", "/workspaces", "/device", "/tmp/a"]
-    assert covered("i", ()) == []
+    found = covered("i", volumes)
+    assert list(found) == ["/data", "/var/lib/x", "/workspaces", "/device", "/tmp/a"]
+    assert set(found.values()) == {"size=4096,mode=0555,nr_inodes=2,ro"}
+    assert covered("i", ()) == {}
+
+
+def test_a_volume_in_another_has_a_way_there_and_no_room_beside_it() -> None:
+    found = covered("i", ["/data/a/b", "/data", "/data/a/c", "/data/a/b/d/e"])
+    assert found == {
+        "/data/a/b": "size=4096,mode=0555,nr_inodes=3",
+        "/data": "size=4096,mode=0555,nr_inodes=4",
+        "/data/a/c": "size=4096,mode=0555,nr_inodes=2,ro",
+        "/data/a/b/d/e": "size=4096,mode=0555,nr_inodes=2,ro",
+    }

@@ -16,8 +16,9 @@ a reserve for the guest it must stay below it: then what fills a file system get
 killed.
 
 What a container on the host's kernel still takes or sees, and what only a kernel of its own (gVisor) or a
-newer host shuts, is told by ``doctor``: buffers of TCP and UDP under cgroup v1, figures that are no files
-(sysinfo, statvfs) or that stand below /proc/PID, where nothing can be masked.
+newer host shuts, is told by ``doctor``: buffers of TCP and UDP under cgroup v1, unless the runner may limit
+them (``container``), and figures that are no files (sysinfo, statvfs) or that stand below /proc/PID, where
+nothing can be masked.
 
 The profile of system calls allows by name and answers the rest with EPERM; it kills nobody, since a kill is a
 line in the host's log, whose name the killed one chooses. Only the 32-bit and the x32 way into a 64-bit
@@ -49,6 +50,7 @@ __all__ = [
     "MASKED",
     "READ_ONLY",
     "SHM_SIZE",
+    "SOCKET_SHARE",
     "WORKSPACE",
     "Machine",
     "clip",
@@ -61,6 +63,7 @@ __all__ = [
 
 WORKSPACE = "/workspace"
 SHM_SIZE = 16 << 20  # enough for multiprocessing's semaphores and small shared arrays
+SOCKET_SHARE = 16  # of the memory limit, what sockets may hold beyond it where it does not count them
 GUEST_RESERVE = 64 << 20  # the guest, its test server and the smallest child
 _OPEN = "mode=1777,nosuid,nodev"
 _TMP_INODES = 20_000

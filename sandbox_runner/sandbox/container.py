@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from docker.errors import ImageNotFound
@@ -14,7 +15,7 @@ from sandbox_runner.errors import ConfigurationError, DockerError, ImageChangedE
 from sandbox_runner.guest.bundle import COMMAND
 from sandbox_runner.policy.schema import Resources
 from sandbox_runner.sandbox.classify import Cause, classify
-from sandbox_runner.sandbox.confinement import WORKSPACE, clip, host_config, terminals
+from sandbox_runner.sandbox.confinement import SOCKET_SHARE, WORKSPACE, clip, host_config, terminals
 from sandbox_runner.sandbox.engine import Attachment, Engine
 from sandbox_runner.sandbox.images import Image
 from sandbox_runner.sandbox.owner import owner_labels
@@ -26,6 +27,11 @@ __all__ = ["Container", "image_changed", "launch"]
 # The guest speaks UTF-8 without a locale (``-X utf8``): one is three more files of a cold image to read.
 _ENVIRONMENT = {"LC_ALL": "C"}
 _HOSTNAME = "sandbox"  # the same everywhere, because a test may print it
+# Where cgroup v1 has a container's memory group, as Docker's two drivers name it.
+_GROUPS = (
+    "/sys/fs/cgroup/memory/docker/{}",
+    "/sys/fs/cgroup/memory/system.slice/docker-{}.scope",
+)
 _EMPTY = "size=4096,mode=0555"
 _OURS = (WORKSPACE, "/tmp", "/dev/shm")  # noqa: S108 - what a sandbox mounts itself
 # Nothing works once an empty directory lies over one of these, or over what is above it.
@@ -89,6 +95,7 @@ def launch(
     try:
         attachment = engine.attach(container)
         engine.call("start a container", engine.api.start, container)
+        _bound_sockets(container, resources)
     except BaseException as error:
         if attachment is not None:
             attachment.close()
@@ -96,6 +103,20 @@ def launch(
         remove(engine, container, (), patience_s=0.1)
         raise fault from error
     return Container(container, attachment, resources)
+
+
+def _bound_sockets(container: str, resources: Resources) -> None:
+    """Under cgroup v1 limit what sockets of TCP and UDP hold, which the memory limit there does not count.
+
+    Docker and runc know no such limit any more, so it is written here, before the guest has its code, where
+    the Engine's groups are this machine's and may be written. Else ``doctor`` says that it does not hold.
+    """
+    for group in _GROUPS:
+        try:
+            with Path(group.format(container), "memory.kmem.tcp.limit_in_bytes").open("w") as file:
+                file.write(str(resources.memory // SOCKET_SHARE))
+        except OSError:
+            continue
 
 
 def image_changed(image: Image) -> ImageChangedError:

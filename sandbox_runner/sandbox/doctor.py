@@ -20,6 +20,8 @@ from sandbox_runner.sandbox.runtimes import STRONGEST_FIRST
 __all__ = ["Check", "Health", "judge_host", "open_advisories", "probe"]
 
 _OLDEST_API = (1, 41)  # Engine 20.10
+_CGROUP_2 = "systemd.unified_cgroup_hierarchy=1"
+_UNLIMITED = 1 << 62  # bytes; what the kernel shows where nobody set a limit is a little less than 2**63
 _GVISOR = "use gVisor (runsc), whose kernel is the sandbox's own"
 
 # Advisories of runc that concern who runs foreign code or images, and the first release of each line without
@@ -122,9 +124,8 @@ def _cgroup(info: Mapping[str, Any]) -> Check:
         return Check(
             "cgroups",
             Health.NOTE,
-            f"Version 1; {told}, but under runc the buffers of TCP and UDP sockets are outside the memory "
-            "limit: one sandbox can take all that the host's kernel allows for sockets.",
-            f"boot the host with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or {_GVISOR}",
+            f"Version 1; {told}, but the memory limit does not count what sockets hold (see socket memory).",
+            f"boot the host with cgroup v2 ({_CGROUP_2})",
         )
     return Check("cgroups", Health.GOOD, f"Version {version}; {told}.")
 
@@ -183,7 +184,8 @@ def judge_host(
     """
     checks = [_runc_release(version), _daemon(info, daemon)]
     if inside is not None:
-        checks += [_module(inside), _core(inside), _huge(inside), _log(inside), _figures(inside, info)]
+        checks += [_module(inside), _core(inside), _huge(inside), _sockets(inside, info)]
+        checks += [_log(inside), _figures(inside, info)]
     return tuple(checks)
 
 
@@ -284,6 +286,25 @@ def _huge(inside: Mapping[str, Any]) -> Check:
         Health.NOTE if reserved == "0" else Health.BAD,
         f"The host reserves {reserved}, which no memory limit counts, and a sandbox may ask for them.",
         "set vm.nr_hugepages to 0, or see why the profile of system calls is not in force",
+    )
+
+
+def _sockets(inside: Mapping[str, Any], info: Mapping[str, Any]) -> Check:
+    if str(info.get("CgroupVersion", "1")) != "1":
+        return Check("socket memory", Health.GOOD, "Counted against the memory limit by cgroup v2.")
+    told = str(inside.get("socket_limit"))
+    if told.isdigit() and int(told) < _UNLIMITED:
+        return Check(
+            "socket memory",
+            Health.GOOD,
+            f"Limited to {int(told) >> 20} MiB beyond the memory limit of a sandbox of the default size.",
+        )
+    return Check(
+        "socket memory",
+        Health.NOTE,
+        "Under runc the buffers of TCP and UDP are outside the memory limit: one sandbox can take all that "
+        "the host's kernel allows for sockets.",
+        f"boot with cgroup v2 ({_CGROUP_2}), run as one who may write the containers' groups, or {_GVISOR}",
     )
 
 

@@ -78,6 +78,7 @@ print(json.dumps({
     "killed_lines": read("/proc/sys/kernel/seccomp/actions_logged").split(),
     "groups": sorted({line.split(":", 2)[-1] for line in read("/proc/self/cgroup").splitlines()}),
     "huge": huge(),
+    "socket_limit": read("/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes").strip(),
     "huge_pages": read("/proc/sys/vm/nr_hugepages").strip(),
     "security_module": read("/proc/self/attr/current").strip(chr(0)).strip(),
     "sockets": told("/proc/net/sockstat"),

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from sandbox_runner.policy import Resources
 from sandbox_runner.resources import resource
 from sandbox_runner.sandbox.confinement import machine_of
+from sandbox_runner.sandbox.doctor import Health, judge_host
 from sandbox_runner.sandbox.engine import Engine
-from sandbox_runner.sandbox.isolation import ask_inside
+from sandbox_runner.sandbox.isolation import ask_inside, look_inside
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world import Call, Status
 
@@ -163,6 +165,42 @@ def test_it():
 """
 
 
+SOCKET_MEMORY = """
+import json, os, socket, time
+def pages():
+    lines = open("/proc/net/sockstat").read().splitlines()
+    return sum(int(line.split()[-1]) for line in lines if line.startswith(("TCP:", "UDP:")))
+def fill():
+    kept = []
+    server = socket.create_server(("127.0.0.1", 0), backlog=400)
+    for _ in range(200):
+        one = socket.create_connection(server.getsockname()); kept += [one, server.accept()[0]]
+        one.setblocking(False); one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+        try:
+            while True: one.send(bytes(1 << 16))
+        except BlockingIOError: pass
+        other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); kept.append(other)
+        other.bind(("127.0.0.1", 0)); other.setblocking(False)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        for _ in range(20):
+            try: other.sendto(bytes(60000), other.getsockname())
+            except OSError: break
+    return kept
+before = pages()
+source, out = os.pipe()
+for _ in range(4):
+    if not os.fork():
+        try: kept = fill()
+        finally: os.write(out, b".")
+        time.sleep(60)
+done = b""
+while len(done) < 4: done += os.read(source, 4)
+try: limit = open("/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes").read().strip()
+except OSError: limit = ""
+print(json.dumps({"bytes": (pages() - before) * os.sysconf("SC_PAGE_SIZE"), "limit": limit}))
+"""
+
+
 def test_the_committed_list_is_the_profile() -> None:
     rules = json.loads(resource("config", "seccomp.json").read_bytes())["syscalls"]
     plain = {name for rule in rules for name in rule["names"] if rule["action"] == "SCMP_ACT_ALLOW"}
@@ -247,3 +285,16 @@ def test_where_crashes_go_into_a_pipe_no_program_of_the_host_is_started(
         if runtime == "runc":
             assert outcome.status is Status.OK, outcome.meta["output"]
         # gVisor writes no core files and starts nothing of the host's.
+
+
+def test_buffers_of_sockets_stay_inside_the_memory_limit_or_doctor_says_that_they_do_not(
+    engine, image
+) -> None:
+    found = json.loads(ask_inside(engine, SOCKET_MEMORY, image=image, runtime="runc"))
+    checks = judge_host({}, engine.info(), look_inside(engine, image=image, runtime="runc").facts, None)
+    (told,) = (check for check in checks if check.name == "socket memory")
+    if told.health is Health.GOOD:
+        assert found["bytes"] < Resources().memory // 4
+    else:
+        assert engine.info().get("CgroupVersion", "1") == "1"
+        assert found["limit"]  # nobody could set it; the row says so

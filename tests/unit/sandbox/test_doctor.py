@@ -8,11 +8,13 @@ import pytest
 from sandbox_runner.sandbox.doctor import Check, Health, judge_host, open_advisories
 
 EVERYTHING = (1 << 41) - 1
-ROWS = ["runc release", "daemon", "confinement", "core files", "huge pages", "kernel log", "host figures"]
+ROWS = ["runc release", "daemon", "confinement", "core files", "huge pages", "socket memory"]
+ROWS += ["kernel log", "host figures"]
 
 # A host where nothing is left to say.
 VERSION = {"Components": [{"Name": "Engine", "Version": "28"}, {"Name": "runc", "Version": "1.3.3"}]}
-INFO = {"SecurityOptions": ["name=seccomp,profile=default", "name=userns"], "MemTotal": 1 << 34}
+OPTIONS = ["name=seccomp,profile=default", "name=userns"]
+INFO = {"SecurityOptions": OPTIONS, "MemTotal": 1 << 34, "CgroupVersion": "2"}
 INSIDE: dict[str, Any] = {
     "security_module": "docker-default (enforce)",
     "core_pattern": "core",
@@ -122,3 +124,15 @@ def test_a_daemon_that_is_root_is_told_with_what_it_lacks() -> None:
     assert "SYS_RESOURCE" in row("daemon", info=plain, daemon=EVERYTHING & ~(1 << 24)).detail
     assert row("daemon", info=plain, daemon=EVERYTHING).detail.endswith("its own capabilities: all.")
     assert row("daemon", info={"SecurityOptions": ["name=rootless"]}, daemon=EVERYTHING).health is Health.GOOD
+
+
+@pytest.mark.parametrize(
+    ("limit", "health"),
+    [
+        *(("33554432", Health.GOOD), ("9223372036854771712", Health.NOTE)),
+        *(("No such file or directory", Health.NOTE), ("-1", Health.NOTE)),
+    ],
+)
+def test_memory_of_sockets_is_good_only_where_a_limit_was_seen(limit: str, health: Health) -> None:
+    first = {**INFO, "CgroupVersion": "1"}
+    assert row("socket memory", info=first, socket_limit=limit).health is health

@@ -166,7 +166,8 @@ def clip(resources: Resources, machine: Machine) -> Resources:
         wanted = resources.workspace + resources.tmp
         room = machine.memory - SHM_SIZE - GUEST_RESERVE
         if room < wanted:
-            lowered["tmp"] = max(_LEAST, resources.tmp * max(room, 0) // wanted)
+            share = resources.tmp * max(room, 0) // wanted
+            lowered["tmp"] = max(_LEAST, min(share, room - _LEAST))
             lowered["workspace"] = max(_LEAST, room - lowered["tmp"])
     return resources.model_copy(update=lowered)
 

@@ -84,18 +84,18 @@ def test_pseudo_terminals_are_few_where_the_hosts_kernel_counts_them() -> None:
     assert terminals("runsc", {}) == []
 
 
-SIZES = st.integers(1 << 20, 1 << 34)
+SIZES = st.integers(1 << 20, 1 << 34) | st.integers(1 << 20, 4 << 20)
 RESOURCES = st.builds(
     Resources,
     cpus=st.floats(0.01, 1024, allow_nan=False),
-    memory=st.integers(32 << 20, 1 << 36),
+    memory=st.integers(32 << 20, 1 << 36) | st.integers(82 << 20, 90 << 20),
     workspace=SIZES,
     tmp=SIZES,
 )
 MACHINES = st.builds(
     Machine,
     cpus=st.none() | st.integers(1, 512),
-    memory=st.none() | st.integers(1 << 20, 1 << 38),
+    memory=st.none() | st.integers(1 << 20, 1 << 38) | st.integers(80 << 20, 90 << 20),
 )
 
 
@@ -117,7 +117,7 @@ def test_a_clipped_limit_is_what_the_machine_has_never_widens_and_still_fits(
     assert machine.memory is None or given.memory == min(asked.memory, machine.memory)
     if machine.memory is None or machine.memory >= asked.memory:
         assert (given.workspace, given.tmp) == (asked.workspace, asked.tmp)
-    if given.memory < SHM_SIZE + GUEST_RESERVE + 4 * MIB:
+    if given.memory < SHM_SIZE + GUEST_RESERVE + 2 * MIB:
         return  # such a machine cannot hold a sandbox, and ``host_config`` says so
     check_memory(given)
     assert clip(given, machine) == given

@@ -344,7 +344,6 @@ def child_limits(guest: Guest, seconds: float) -> list[tuple[int, int]]:
     """The resource limits of a program that may run for some seconds."""
     limits = guest.config.limits
     return [
-        (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_NPROC, _process_limit(guest)),
         (resource.RLIMIT_CPU, int(seconds * (os.cpu_count() or 1)) + 2),  # the deadline's backstop

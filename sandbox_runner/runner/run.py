@@ -35,7 +35,13 @@ from sandbox_runner.runner.inputs import TrailInput
 from sandbox_runner.runner.plan import Wishes, may_run, sandbox_spec
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
 from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
-from sandbox_runner.runner.summary import facts_of_snapshot, outcome_of, refusals_of, verdict_source
+from sandbox_runner.runner.summary import (
+    clipped_limits,
+    facts_of_snapshot,
+    outcome_of,
+    refusals_of,
+    verdict_source,
+)
 from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, ensure_image, seccomp_sha256
 from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
 from sandbox_runner.trail import OPERATIONS
@@ -186,8 +192,12 @@ class Run:
     def _replay(
         self, sandbox: Sandbox, base: Snapshot | None, directory: RunDirectory, ending: _Ending
     ) -> None:
-        self._report(Phase.SANDBOX, f"{sandbox.runtime.name}, started in {sandbox.started_s:.2f} s")
+        clipped = clipped_limits(self.privileges.resources, sandbox.resources)
+        told = f"; this machine has less than the policy allows: {', '.join(clipped)}" if clipped else ""
+        self._report(Phase.SANDBOX, f"{sandbox.runtime.name}, started in {sandbox.started_s:.2f} s{told}")
         directory.update(
+            limits=sandbox.resources.model_dump(mode="json"),
+            options={**directory.info.options, **({"clipped": clipped} if clipped else {})},
             image=ImageInfo(reference=sandbox.image.name, id=sandbox.image.id),
             seccomp_sha256=seccomp_sha256(),
             runtime=sandbox.runtime.name,

@@ -58,6 +58,7 @@ class Sandbox:
         image: the image it runs.
         runtime: the runtime that was chosen, and why.
         uid: the uid that belongs to this sandbox alone.
+        resources: the limits it got: those of ``spec``, as far as the Engine's machine has so much.
         container_id: Docker's id of the container.
         guest: the configuration the guest was given.
         facts: what the guest told about itself: Python's version, process id, uid.
@@ -84,6 +85,7 @@ class Sandbox:
         self.image = image
         self.runtime = runtime
         self.uid = uid
+        self.resources = container.resources
         self.container_id = container.id
         self.guest: Mapping[str, Any] = {}
         self.facts: Mapping[str, Any] = {}

@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import json
+import os
 import socket
 import threading
 import time
@@ -131,5 +133,39 @@ def test_events_that_are_no_json_are_an_error(fake_docker) -> None:
     try:
         with pytest.raises(DockerError, match="no JSON"):
             engine.history("c0ffee", since=0)
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ({}, False),
+        ({"KernelVersion": "other"}, False),
+        ({"Name": "other"}, False),
+        ({"KernelVersion": None, "Name": None}, False),
+        (None, True),
+    ],
+)
+def test_where_crashes_go_is_known_of_this_machine_only(
+    fake_docker, monkeypatch, tmp_path, told, known
+) -> None:
+    pattern = tmp_path / "core_pattern"
+    pattern.write_text("core\n")
+    monkeypatch.setattr("sandbox_runner.sandbox.engine._CORE_PATTERN", pattern)
+    here = {"KernelVersion": os.uname().release, "Name": os.uname().nodename}
+    info = {"NCPU": 3, "MemTotal": 5, **({**here, **told} if told else here if told is None else {})}
+    fake_docker({"/version": http("200 OK", VERSION), "/info": http("200 OK", json.dumps(info).encode())})
+    engine = Engine.connect(deadline_s=2)
+    try:
+        machine = engine.machine()
+        assert (machine.cpus, machine.memory) == (3, 5)
+        assert machine.core_limit == (0 if known else 1)
+        for text, limit in (("|/usr/bin/crash %p\n", 1), ("/var/core\n", 0 if known else 1)):
+            pattern.write_text(text)
+            assert engine.machine().core_limit == limit
+        pattern.unlink()
+        assert engine.machine().core_limit == 1
+        assert engine.daemon_capabilities() is None  # what listens here is no Docker daemon
     finally:
         engine.close()

@@ -1,6 +1,7 @@
 """Code that takes all it can get: stopped by its limit, named for what it was, and the next call works."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ pytestmark = pytest.mark.docker
 Do = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module", params=["fresh", "server"])
-def do(request: pytest.FixtureRequest, engine: Engine, image: Image) -> Iterator[Do]:
+@contextmanager
+def doing(engine: Engine, isolation: str, timeout_s: float) -> Iterator[Do]:
     guest = {
-        "tests": {"isolation": request.param, "timeout_s": 5},
+        "tests": {"isolation": isolation, "timeout_s": timeout_s},
         "limits": {"processes": 64, "output_bytes": 4096},
     }
     limits = Resources(memory=400 << 20, workspace=64 << 20, tmp=32 << 20, pids=64)
@@ -28,6 +29,26 @@ def do(request: pytest.FixtureRequest, engine: Engine, image: Image) -> Iterator
         def do(method: str, **arguments: Any) -> Outcome:
             return world.perform(Call(METHODS[method].opcode, method, arguments))
 
+        yield do
+
+
+@pytest.fixture(scope="module", params=["fresh", "server"])
+def isolation(request: pytest.FixtureRequest) -> str:
+    """A new process for each test run, or a fork of a server."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def do(isolation: str, engine: Engine, image: Image) -> Iterator[Do]:
+    """A sandbox where a test run has far more time than it needs."""
+    with doing(engine, isolation, 120) as do:
+        yield do
+
+
+@pytest.fixture(scope="module")
+def hurried(isolation: str, engine: Engine, image: Image) -> Iterator[Do]:
+    """A sandbox for test runs that do not end by themselves."""
+    with doing(engine, isolation, 5) as do:
         yield do
 
 
@@ -50,8 +71,8 @@ def test_it():
 """
 
 
-def test_a_fork_bomb_that_ignores_signals_and_leaves_its_session_is_over_with_its_call(do: Do) -> None:
-    outcome = outcome_of(do, BOMB)
+def test_a_fork_bomb_that_ignores_signals_and_leaves_its_session_is_over_with_its_call(hurried: Do) -> None:
+    outcome = outcome_of(hurried, BOMB)
     assert outcome.text.startswith("test_run: ERROR timeout after 5s")
     assert {"pids", "time"} <= set(outcome.details["exhausted"])
 
@@ -81,15 +102,15 @@ def test_a_flood_past_the_capture_of_pytest_is_cut_and_marked(do: Do) -> None:
     assert "output" in outcome.details["exhausted"]
 
 
-def test_spinning_ends_at_the_deadline(do: Do) -> None:
-    outcome = outcome_of(do, "def test_it():\n    while True: pass\n")
+def test_spinning_ends_at_the_deadline(hurried: Do) -> None:
+    outcome = outcome_of(hurried, "def test_it():\n    while True: pass\n")
     assert outcome.text == "test_run: ERROR timeout after 5s: test_it.py"
     assert outcome.details["exhausted"] == ["time"]
 
 
-def test_sleeping_ends_at_the_deadline_and_what_ran_before_is_kept(do: Do) -> None:
+def test_sleeping_ends_at_the_deadline_and_what_ran_before_is_kept(hurried: Do) -> None:
     body = "import time\ndef test_first(): pass\ndef test_it(): time.sleep(99)\n"
-    outcome = outcome_of(do, body)
+    outcome = outcome_of(hurried, body)
     assert outcome.text == "test_run: ERROR timeout after 5s: test_it.py"
     assert outcome.details["passed"] == 1
     assert outcome.details["outcomes"] == ["passed test_it.py::test_first"]

@@ -17,6 +17,7 @@
     │   │   └── ImageChangedError               its name came to mean another one during the start
     │   ├── ChannelError                    the stream to the guest broke or carried nonsense
     │   └── GuestError                      the guest died or reported a fault of its own
+    │       └── OutOfMemoryError                the Engine says that it died of its memory limit
     ├── StoreError                      4   the state directory: disk full, read-only, corrupt
     ├── VerificationError               5   a record or a signature does not hold
     └── InterruptedRunError           130   the user stopped the run
@@ -41,6 +42,7 @@ __all__ = [
     "ImageError",
     "InputError",
     "InterruptedRunError",
+    "OutOfMemoryError",
     "PolicyError",
     "RefusedError",
     "SandboxError",
@@ -170,6 +172,14 @@ class ChannelError(SandboxError):
 
 class GuestError(SandboxError):
     """The guest died or reported a fault of its own."""
+
+
+class OutOfMemoryError(GuestError):
+    """The sandbox ended because its memory limit was reached, by the Engine's own word.
+
+    The one fault that a step answers for: a world that was running the step's own programs then makes it the
+    step's failure. Where nothing of the kind was running it is a fault like any other.
+    """
 
 
 class StoreError(SandboxRunnerError):

@@ -43,6 +43,8 @@ from sandbox_runner.world import MockWorld, Status, call_for
 
 __all__ = ["Run"]
 
+_LOST = "What ran in it used the memory up; its workspace, ledger and pushes are lost."
+
 
 @dataclass(slots=True)
 class _Ending:
@@ -195,7 +197,8 @@ class Run:
         if not self.privileges.writes:
             sandbox.seal()
         recorder = directory.recorder(log=self.log, context={"container": sandbox.container_id[:12]})
-        guarded = GuardedWorld(ContainerWorld(sandbox), self.policy, refusals=self.admission.refused)
+        world = ContainerWorld(sandbox)
+        guarded = GuardedWorld(world, self.policy, refusals=self.admission.refused)
         ending.executor = TrailExecutor(
             RecordedWorld(guarded, recorder),
             self.source.trail,
@@ -206,7 +209,10 @@ class Run:
             refusals=refusals_of(self.source.trail, self.admission),
         )
         ending.result = ending.executor.execute()
-        self._keep(sandbox, directory, ending)
+        if world.ended is None:
+            self._keep(sandbox, directory, ending)
+        else:
+            ending.error = f"{world.ended} {_LOST}"
         ending.status, ending.exit_code = outcome_of(ending.result.events)
 
     def _keep(self, sandbox: Sandbox, directory: RunDirectory, ending: _Ending) -> None:

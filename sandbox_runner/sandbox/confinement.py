@@ -34,6 +34,7 @@ __all__ = [
     "GUEST_RESERVE",
     "MASKED",
     "READ_ONLY",
+    "SHARED_KERNEL",
     "SHM_SIZE",
     "WORKSPACE",
     "host_config",
@@ -42,14 +43,17 @@ __all__ = [
 ]
 
 WORKSPACE = "/workspace"
+SHARED_KERNEL = ("runc", "crun")
+"""Runtimes whose containers are processes of the host's kernel; any other has a kernel of its own."""
 SHM_SIZE = 16 << 20  # enough for multiprocessing's semaphores and small shared arrays
 GUEST_RESERVE = 64 << 20  # the guest, its test server and the smallest child
 _OPEN = "mode=1777,nosuid,nodev"
 _TMP_INODES = 20_000
 _SHM_INODES = 1_000
 _OOM_ADJUSTMENT = 500  # when the host itself runs out, a sandbox goes before the host's own programs
-_OWN_TASKS = {"runc": 0, "crun": 0}
-_KERNEL_TASKS = 256  # a runtime with a kernel of its own runs it as threads of the host, which count as well
+_HOST_TASK = (
+    64 << 10
+)  # the least memory that a thread of the host costs; under gVisor half a mebibyte was seen
 _CAPABILITIES = ("SETUID", "SETGID", "KILL")
 
 _DOCKERS_MASKED = (
@@ -115,7 +119,7 @@ def host_config(
         "Mounts": [_workspace(resources, uid, labels) if bind is None else _bound(bind, writes=writes)],
         "NanoCpus": round(resources.cpus * 1_000_000_000),
         "OomScoreAdj": _OOM_ADJUSTMENT,
-        "PidsLimit": resources.pids + _OWN_TASKS.get(runtime, _KERNEL_TASKS),
+        "PidsLimit": _tasks(resources, runtime),
         "Privileged": False,
         "ReadonlyPaths": list(READ_ONLY),
         "ReadonlyRootfs": True,
@@ -145,6 +149,16 @@ def check_memory(resources: Resources) -> None:
             f"the guest's reserve need {-(-needed >> 20)} MiB, all of it memory.",
             hint="raise resources.memory, or lower resources.workspace or resources.tmp in the policy",
         )
+
+
+def _tasks(resources: Resources, runtime: str) -> int:
+    """How many tasks of the host a sandbox may have.
+
+    A runtime with a kernel of its own limits processes itself. It runs each as several threads of the host,
+    and ends as a whole where it may have no more; so the memory limit must always be reached first.
+    """
+    own_kernel = runtime not in SHARED_KERNEL
+    return resources.pids + (resources.memory // _HOST_TASK if own_kernel else 0)
 
 
 def _workspace(resources: Resources, uid: int, labels: Mapping[str, str]) -> Mount:

@@ -1,5 +1,6 @@
 """The channel against guests that work, lie, stall, dribble and flood."""
 
+import socket
 import threading
 import time
 import tracemalloc
@@ -281,3 +282,27 @@ def test_a_quiet_channel_is_told_from_one_with_something_in_it(guest_channel) ->
     channel.flush()
     assert spoke.wait(10)
     assert not channel.quiet
+
+
+def test_answers_that_came_before_the_end_are_had_though_the_stream_takes_no_more(guest_channel) -> None:
+    """Which request met the end is told by the answers before it."""
+    gone = threading.Event()
+
+    def script(guest) -> None:
+        for _ in range(2):
+            header, _ = guest.read_request()
+            guest.answer({"id": header["id"], "ok": True})
+        guest.connection.shutdown(socket.SHUT_RDWR)
+        gone.set()
+
+    channel = guest_channel(script)
+    for _ in range(3):
+        channel.send("call", {}, allowance_s=5)
+    channel.flush()
+    assert gone.wait(5)
+    for _ in range(3):  # a broken pipe is met here, not told here
+        channel.send("call", {}, b"x" * (1 << 17), allowance_s=5)
+    assert channel.receive().body == channel.receive().body == b""
+    with pytest.raises(ChannelError, match=r"ended|broke"):
+        channel.receive()
+    assert channel.ended

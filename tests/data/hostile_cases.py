@@ -260,7 +260,7 @@ COVERED: dict[int, tuple[str, ...]] = {
     # faults
     53: (
         f"{KILLED}::test_runs_killed_at_random_moments_leave_nothing_in_docker_and_readable_records",
-        f"{LIFE}::test_killing_the_runner_during_a_test_run_leaves_nothing_after_three_seconds",
+        f"{LIFE}::test_killing_the_runner_during_a_test_run_leaves_nothing",
     ),
     54: (
         f"{KILLED}::test_a_run_killed_while_paused_is_removed_by_clean",

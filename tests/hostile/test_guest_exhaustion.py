@@ -14,10 +14,14 @@ pytestmark = pytest.mark.docker
 Do = Callable[..., Outcome]
 
 
-def spec_of(way: tuple[str, str]) -> SandboxSpec:
+HURRIED_S = 5.0
+"""What a test run is allowed that must not end by itself; every other has far more time than it needs."""
+
+
+def spec_of(way: tuple[str, str], timeout_s: float = 120.0) -> SandboxSpec:
     runtime, isolation = way
     guest = {
-        "tests": {"isolation": isolation, "timeout_s": 5},
+        "tests": {"isolation": isolation, "timeout_s": timeout_s},
         "limits": {"processes": 64, "output_bytes": 4096},
     }
     limits = Resources(memory=400 << 20, workspace=64 << 20, tmp=32 << 20, pids=64)
@@ -31,6 +35,13 @@ def doing(world: ContainerWorld) -> Do:
 @pytest.fixture(scope="module")
 def do(way: tuple[str, str], engine: Engine, image: Image) -> Iterator[Do]:
     with ContainerWorld.start(spec=spec_of(way), engine=engine) as world:
+        yield doing(world)
+
+
+@pytest.fixture(scope="module")
+def hurried(way: tuple[str, str], engine: Engine, image: Image) -> Iterator[Do]:
+    """The same for test runs that do not end by themselves."""
+    with ContainerWorld.start(spec=spec_of(way, HURRIED_S), engine=engine) as world:
         yield doing(world)
 
 
@@ -84,13 +95,14 @@ def ended(bomb: Outcome, later: list[Outcome], world: ContainerWorld) -> bool:
 
 
 def test_a_fork_bomb_that_ignores_signals_and_leaves_its_session_is_over_with_its_call(
-    world: ContainerWorld, way: tuple[str, str]
+    engine: Engine, image: Image, way: tuple[str, str]
 ) -> None:
-    bomb, later = attacked(world, BOMB)
-    assert bomb.status is Status.FAILED
-    if ended(bomb, later, world):
-        assert way[0] != "runc"  # gVisor's kernel takes the memory for its processes from the same limit
-        return
+    with ContainerWorld.start(spec=spec_of(way, HURRIED_S), engine=engine) as world:
+        bomb, later = attacked(world, BOMB)
+        assert bomb.status is Status.FAILED
+        if ended(bomb, later, world):
+            assert way[0] != "runc"  # gVisor's kernel takes the memory for its processes from the same limit
+            return
     assert bomb.text.startswith("test_run: ERROR timeout after 5s")
     assert {"pids", "time"} <= set(bomb.details["exhausted"])
 
@@ -146,15 +158,15 @@ def test_a_flood_past_the_capture_of_pytest_is_cut_and_marked(do: Do) -> None:
     assert "output" in outcome.details["exhausted"]
 
 
-def test_spinning_ends_at_the_deadline(do: Do) -> None:
-    outcome = outcome_of(do, "def test_it():\n    while True: pass\n")
+def test_spinning_ends_at_the_deadline(hurried: Do) -> None:
+    outcome = outcome_of(hurried, "def test_it():\n    while True: pass\n")
     assert outcome.text == "test_run: ERROR timeout after 5s: test_it.py"
     assert outcome.details["exhausted"] == ["time"]
 
 
-def test_sleeping_ends_at_the_deadline_and_what_ran_before_is_kept(do: Do) -> None:
+def test_sleeping_ends_at_the_deadline_and_what_ran_before_is_kept(hurried: Do) -> None:
     body = "import time\ndef test_first(): pass\ndef test_it(): time.sleep(99)\n"
-    outcome = outcome_of(do, body)
+    outcome = outcome_of(hurried, body)
     assert outcome.text == "test_run: ERROR timeout after 5s: test_it.py"
     assert outcome.details["passed"] == 1
     assert outcome.details["outcomes"] == ["passed test_it.py::test_first"]

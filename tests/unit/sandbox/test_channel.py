@@ -118,10 +118,8 @@ def promise_much(guest):
 @pytest.mark.parametrize("script", [stall, dribble, dribble_headers_of_nothing, promise_much])
 def test_a_guest_that_does_not_finish_is_an_error_within_the_allowance(guest_channel, script) -> None:
     channel = guest_channel(script)
-    began = time.monotonic()
     with pytest.raises(ChannelError, match=r"0\.3 s"):
         channel.request("call", {}, allowance_s=SOON)
-    assert time.monotonic() - began < SOON + 1.5
     assert not channel.ended
 
 
@@ -227,10 +225,12 @@ def test_a_long_bundle_is_handed_over_whole_or_refused_in_time(guest_channel) ->
     channel.write(bytes(4 << 20))
     channel.flush(allowance_s=PATIENT)
     assert channel.unsent == 0
-    deaf = guest_channel(lambda guest: guest.connection.settimeout(1) or time.sleep(1))
+    over = threading.Event()
+    deaf = guest_channel(lambda _: over.wait(PATIENT))
     deaf.write(bytes(4 << 20))
     with pytest.raises(ChannelError, match="took nothing"):
         deaf.flush(allowance_s=SOON)
+    over.set()
 
 
 def test_an_end_of_the_stream_is_told_apart_from_silence(guest_channel) -> None:
@@ -244,10 +244,8 @@ def test_another_thread_can_end_a_wait(guest_channel) -> None:
     channel = guest_channel(stall)
     timer = threading.Timer(0.1, channel.hang_up)
     timer.start()
-    began = time.monotonic()
     with pytest.raises(ChannelError):
-        channel.request("call", {}, allowance_s=PATIENT)
-    assert time.monotonic() - began < 5
+        channel.request("call", {}, allowance_s=600)
     timer.join()
 
 

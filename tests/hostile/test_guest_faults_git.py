@@ -1,4 +1,4 @@
-"""A repository that holds git up, leads it out or stands in its way: a failed step, soon, and nothing is lost.
+"""A repository that holds git up, leads it out or stands in its way: a failed step, soon, nothing is lost.
 
 One sandbox has a repository for every plant. Each begins as git itself makes one; then foreign code plants.
 """

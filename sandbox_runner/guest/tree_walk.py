@@ -9,6 +9,7 @@ Standard library only, Python 3.8 and later.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -31,6 +32,7 @@ _FIFO, _SOCKET, _BLOCK, _CHARACTER, _UNREADABLE, _FILE_LIMIT, _TOTAL_LIMIT, _PAT
 _NO_ROOM, _CUT = 10, 11
 _HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED, _UNNAMED = range(1, 8)
 _SPECIAL = {stat.S_IFIFO: _FIFO, stat.S_IFSOCK: _SOCKET, stat.S_IFBLK: _BLOCK, stat.S_IFCHR: _CHARACTER}
+_NOT_THERE = (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ESTALE)
 _OTHER = 0  # neither file, directory nor link: never opened
 _REST = 1  # stands for itself and for what follows it, for which there is no room
 _MAX_HARD_LINKS = 65536  # inodes remembered, so that a farm of links to one large file is hashed once
@@ -298,7 +300,7 @@ def _first(
 
 
 def _why(error: OSError) -> int:
-    return _UNREADABLE if isinstance(error, PermissionError) else _GONE
+    return _GONE if error.errno in _NOT_THERE else _UNREADABLE
 
 
 def normal_index(fd: int, size: int) -> tuple[bytes | None, int]:

@@ -1,12 +1,16 @@
 """What foreign code leaves behind may fail every call; it never breaks the sandbox, and a capture says so."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox_runner.policy import Resources
+from sandbox_runner.errors import ExitCode
+from sandbox_runner.policy import Policy, Resources
+from sandbox_runner.runner.home import Home
+from sandbox_runner.runner.runner import Runner
 from sandbox_runner.sandbox import ContainerWorld
 from sandbox_runner.snapshot import Snapshot, SnapshotStore
 from sandbox_runner.trail.operations import METHODS
@@ -142,6 +146,29 @@ def test_names_that_are_too_long_together_are_one_omission(
     assert "limits" in omission.text
     assert omission.path.startswith(b"bomb/ddd")
     assert snapshot.files == 2
+
+
+def test_no_trail_chooses_the_exit_of_a_broken_sandbox(runtime: str, tmp_path: Path) -> None:
+    body = (
+        "import os, subprocess\ndef test_it():\n    subprocess.run(['git', 'init', '-q', '.'], check=True)\n"
+        "    os.remove('.git/config'); os.mkdir('.git/config'); os.mkfifo('.git/packed-refs')\n"
+        "    open('.git/HEAD', 'w').write('ref: refs/heads/x\\0/../../../out')\n"
+        "    os.mkdir('closed'); os.chmod('closed', 0); os.chmod('/workspace', 0o111)\n"
+    )
+    worklog = [
+        {"op": "TRAIL_BEGIN", "agent": "ann", "trail_id": "t", "ts": 1_753_000_000},
+        {"op": "FILE_WRITE", "path": "test_it.py", "content": body},
+        {"op": "TEST_RUN", "path": "test_it.py"},
+        {"op": "GIT_COMMIT", "repo": 0, "message": "m"},
+        {"op": "FILE_READ", "path": "test_it.py"},
+        {"op": "SEARCH_CODE", "pattern": "x"},
+        {"op": "TRAIL_END", "status": 0},
+    ]
+    runner = Runner(policy=Policy.load("default"), home=Home(tmp_path / "home"), runtime=runtime)
+    record = runner.run(json.dumps(worklog).encode())
+    assert record.result is not None
+    assert record.result.exit_code == ExitCode.STEP_FAILED, record.result.error
+    assert record.result.snapshot is not None
 
 
 def test_more_omissions_than_can_be_named_are_counted(

@@ -21,6 +21,7 @@ import stat
 import time
 
 from sandbox_runner.guest import git_files
+from sandbox_runner.guest.git_files import object_name as _object_name
 from sandbox_runner.guest.git_survey import survey
 from sandbox_runner.guest.outcome import StepError, step_error
 from sandbox_runner.guest.paths import close_parent, normal, open_directory
@@ -344,7 +345,7 @@ class Repository:
     def _at(self) -> str | None:
         """The commit that HEAD is at now."""
         if self.ref is None:
-            return git_files.object_name(self._head())
+            return _object_name(self._head())
         found = git_files.loose(self._git, self.ref)
         text = git_files.read(self._git, b"packed-refs", _PACKED_LIMIT) or b""
         return found or git_files.packed(text, self.ref)

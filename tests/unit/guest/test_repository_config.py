@@ -2,9 +2,8 @@
 
 import pytest
 
-from sandbox_runner.guest.git_files import object_name
 from sandbox_runner.guest.process import author
-from sandbox_runner.guest.repository import _carried
+from sandbox_runner.guest.repository import _carried, _object_name
 
 
 def test_harmless_plain_settings_are_carried_over():
@@ -35,9 +34,9 @@ def test_everything_else_stays_out(own):
 
 
 def test_only_a_full_object_name_is_one():
-    assert object_name(b"a" * 40 + b"\n") == "a" * 40
+    assert _object_name(b"a" * 40 + b"\n") == "a" * 40
     for text in (None, b"", b"a" * 39, b"A" * 40, b"g" * 40, b"ref: refs/heads/x", b"\xff" * 40):
-        assert object_name(text) is None
+        assert _object_name(text) is None
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ class Repository:
         "_git",
         "_guest",
         "_locked",
+        "_names",
         "_own",
         "_scratch",
         "_tree",
@@ -145,6 +146,7 @@ class Repository:
         self.name_length = 40
         self._git = self._own = self._scratch = -1
         self._locked = True
+        self._names: set[bytes] = set()  # what is at the top of .git
         self._until = 0.0
         with guest.identity:
             self._tree = open_directory(guest.root, normal(path), path)
@@ -220,7 +222,7 @@ class Repository:
                 raise StepError("git made no commit")
             git_files.must_be_file(self._git, _object_path(commit), missing=False)
             git_files.replace(self._git, place, commit.encode() + b"\n", self._record)
-            for path in _STATE:
+            for path in filter(self._may_have, _STATE):
                 if not git_files.exists(self._own, path):
                     git_files.remove(self._git, path)
             if self._at() != commit:
@@ -274,7 +276,8 @@ class Repository:
 
     def _prepare(self) -> None:
         """Look at everything that git or this guest will open, and make the repository that git sees."""
-        if git_files.exists(self._git, _KEPT):  # a version that put its own in this place died meanwhile
+        self._names = {os.fsencode(name) for name in os.listdir(self._git)}
+        if _KEPT in self._names:  # a version that put its own in this place died meanwhile
             raise StepError(
                 "unsupported repository: .git/config.sandbox-kept is its configuration as it was, "
                 "left by a call that died; rename it to .git/config"
@@ -288,14 +291,15 @@ class Repository:
             raise StepError("not a git repository: " + self.name)
         carried = _carried(git_files.read(self._git, _CONFIG, _FILE_LIMIT) or b"")
         self.name_length = 64 if b"sha256" in carried else 40
-        for path in (*_WRITTEN, *([] if self.ref is None else [b"logs/" + self.ref])):
-            git_files.must_be_file(self._git, path)
+        for path in (*_WRITTEN, b"logs/" + (self.ref or b"HEAD")):
+            if self._may_have(path):
+                git_files.must_be_file(self._git, path)
         if git_files.read(self._git, _BORROWED, _FILE_LIMIT):
             raise StepError("unsupported repository: it borrows objects from another: " + self.name)
-        self._locked = git_files.exists(self._git, _LOCK)
+        self._locked = _LOCK in self._names
         entries = self._guest.surveyed.get(self.name)
         if entries is None or self._guest.config.shared:  # where the host's user may make anything meanwhile
-            entries = self._guest.surveyed[self.name] = survey(self._tree)
+            entries = self._guest.surveyed[self.name] = survey(self._tree, self._within())
         self._until = time.monotonic() + _allowed_s(self._tree, entries, shared=self._guest.config.shared)
         self._make_own(head, carried)
 
@@ -315,19 +319,21 @@ class Repository:
         git_files.write_new(self._own, b"HEAD", head)
         if self.ref is not None and self.before is not None:
             git_files.write_new(self._own, self.ref, self.before.encode() + b"\n")
-        for path in (*_COPIED, *_STATE):
+        for path in filter(self._may_have, (*_COPIED, *_STATE)):
             text = git_files.read(self._git, path, _FILE_LIMIT)
             if text is not None:
                 git_files.write_new(self._own, path, text)
 
     def _shared_indices(self) -> list[str]:
         """The other halves of a split index."""
-        found: list[str] = []
-        for name in os.listdir(self._git):
-            if name.startswith("sharedindex.") and len(found) < _SHARED_INDICES:
-                git_files.must_be_file(self._git, os.fsencode(name))
-                found.append(name)
-        return found
+        found = sorted(name for name in self._names if name.startswith(b"sharedindex."))[:_SHARED_INDICES]
+        for name in found:
+            git_files.must_be_file(self._git, name)
+        return [os.fsdecode(name) for name in found]
+
+    def _may_have(self, path: bytes) -> bool:
+        """Whether there can be something at a path below ``.git``, by what is at its top."""
+        return path.partition(b"/")[0] in self._names
 
     def _within(self) -> str:
         config = self._guest.config
@@ -347,6 +353,8 @@ class Repository:
         if self.ref is None:
             return _object_name(self._head())
         found = git_files.loose(self._git, self.ref)
+        if b"packed-refs" not in self._names:
+            return found
         text = git_files.read(self._git, b"packed-refs", _PACKED_LIMIT) or b""
         return found or git_files.packed(text, self.ref)
 

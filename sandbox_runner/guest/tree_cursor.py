@@ -118,8 +118,10 @@ class Cursor:
             return os.open(name, _FILE_FLAGS, dir_fd=self.fd)
 
     def _top(self) -> int:
-        """The root once more; the descriptor that is there needs neither a right nor a file server."""
-        return fcntl.fcntl(self._root, fcntl.F_DUPFD_CLOEXEC, 0)
+        """The root once more; a sandbox's is open for reading, and needs no right and no file server."""
+        if self._lift:
+            return fcntl.fcntl(self._root, fcntl.F_DUPFD_CLOEXEC, 0)
+        return os.open(b".", _DIRECTORY_FLAGS, dir_fd=self._root)
 
     def _open_child(self, name: bytes) -> int:
         """In two steps, because older gVisor ignores O_NOFOLLOW beside O_DIRECTORY unless O_PATH is there."""

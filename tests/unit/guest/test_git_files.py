@@ -137,10 +137,10 @@ def test_a_survey_counts_what_is_there_and_leaves_no_descriptor_open(tmp_path: P
     (tmp_path / ".git/hooks/link").symlink_to("/")
     before = len(list(Path("/proc/self/fd").iterdir()))
     fd = os.open(tmp_path, os.O_RDONLY)
-    assert survey(fd) >= 7
+    assert survey(fd, str(tmp_path)) >= 7
     os.mkfifo(tmp_path / ".git/pipe")
     with pytest.raises(StepError, match=r"not a regular file: \.git/pipe"):
-        survey(fd)
+        survey(fd, str(tmp_path))
     os.close(fd)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 

@@ -4,7 +4,7 @@ import errno
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox_runner.guest.outcome import listing, of_the_step
@@ -30,6 +30,7 @@ def test_a_mistake_of_ours_and_a_broken_disk_are_not(error: OSError) -> None:
     assert of_the_step(error) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=400), max_size=300), st.sampled_from(["\x01", "\\", "é", "\U0001f600", "x"]))
 def test_a_listing_is_bounded_as_json(names: list[str], filler: str) -> None:
     for given_names in (names, [filler * 1000] * 300):

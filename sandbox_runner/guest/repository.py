@@ -276,6 +276,7 @@ class Repository:
 
     def _prepare(self) -> None:
         """Look at everything that git or this guest will open, and make the repository that git sees."""
+        began = time.monotonic()
         self._names = {os.fsencode(name) for name in os.listdir(self._git)}
         if _KEPT in self._names:  # a version that put its own in this place died meanwhile
             raise StepError(
@@ -300,7 +301,8 @@ class Repository:
         entries = self._guest.surveyed.get(self.name)
         if entries is None or self._guest.config.shared:  # where the host's user may make anything meanwhile
             entries = self._guest.surveyed[self.name] = survey(self._tree, self._within())
-        self._until = time.monotonic() + _allowed_s(self._tree, entries, shared=self._guest.config.shared)
+        allowed = _allowed_s(self._tree, entries, shared=self._guest.config.shared)
+        self._until = began + min(allowed, self._guest.config.limits.call_s)
         self._make_own(head, carried)
 
     def _make_own(self, head: bytes, carried: bytes) -> None:
@@ -385,8 +387,11 @@ class Repository:
 
 def _allowed_s(tree: int, entries: int, *, shared: bool) -> float:
     """How long the processes of one call may take together, by what there is to do for them."""
-    space = os.fstatvfs(tree)
-    used = 0 if shared else (space.f_blocks - space.f_bfree) * space.f_frsize  # there it is the host's disk
+    used = 0
+    if not shared:  # otherwise the file system is the host's, and says nothing about the workspace
+        space = os.fstatvfs(tree)
+        used = (space.f_blocks - space.f_bfree) * space.f_frsize
+        entries = max(entries, space.f_files - space.f_ffree)  # files were written since the survey
     return _BASE_S + entries * _ENTRY_S + used * _BYTE_S
 
 

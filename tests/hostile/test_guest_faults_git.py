@@ -134,6 +134,10 @@ HONEST = {
     "worktree of another machine": "put('w/.git', 'gitdir: /home/nobody/.git/worktrees/w\\n')",
     "closed directory": "put('shut/f', ''); os.chmod('shut', 0)",
     "deep": "deep(1500)",
+    "shallow": "sh('git commit -qm 2 --allow-empty && git clone -q --depth 1 file://$PWD/.git s && "
+    "rm -rf .git && mv s/.git .git && rm -rf s')",
+    "sha256": "sh('rm -rf .git && echo 1 > f && git init -q --template= --object-format=sha256 -b main . && "
+    "git add f && git commit -qm 1'); put('f', '2')",
 }
 
 PLANT = """

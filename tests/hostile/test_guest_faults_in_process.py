@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -271,6 +272,47 @@ def test_no_workspace_and_no_argument_brings_out_anything_but_a_failed_step(
             assert {path.name: path.read_text() for path in (folder / "out").iterdir()} == {"x": "outside"}
             capture(guest)
         subprocess.run(["chmod", "-R", "u+rwX", name], check=True)
+
+
+@pytest.mark.parametrize(("call_s", "allowed_s"), [(300, 30), (15, 15)])
+def test_the_processes_of_one_call_share_one_allowance(
+    seed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call_s: int, allowed_s: int
+) -> None:
+    given_s: list[float] = []
+
+    def noting(guest: Guest, program: Program, seconds: float) -> Ended:
+        given_s.append(seconds)
+        time.sleep(0.01)
+        return start(guest, program, seconds)
+
+    monkeypatch.setattr(repository, "run", noting)
+    monkeypatch.setattr(repository, "require_tool", lambda tool: tool)
+    limits = {"call_s": call_s}
+    with guest_in(tmp_path, shared=True, limits=limits) as guest:  # where a disk's size says nothing
+        shutil.copytree(seed, tmp_path / "workspace", dirs_exist_ok=True)
+        assert perform(guest, "git_commit", {"repo": "0", "message": "m"})["status"] == "ok"
+    assert len(given_s) == 4
+    assert allowed_s > given_s[0] > given_s[1] > given_s[2] > given_s[3] > 0
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_git_that_was_killed_leaves_no_lock_and_takes_none_of_somebody_elses(
+    seed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, before: bool
+) -> None:
+    lock = tmp_path / "workspace/.git/index.lock"
+
+    def killed(_guest: Guest, _program: Program, _seconds: float) -> Ended:
+        lock.touch()
+        return Ended(9, timed_out=True, exhausted=["time"], left=0)
+
+    monkeypatch.setattr(repository, "run", killed)
+    monkeypatch.setattr(repository, "require_tool", lambda tool: tool)
+    with guest_in(tmp_path) as guest:
+        shutil.copytree(seed, tmp_path / "workspace", dirs_exist_ok=True)
+        if before:
+            lock.touch()
+        assert "timeout" in perform(guest, "git_commit", {"repo": "0", "message": "m"})["text"]
+    assert lock.exists() is before
 
 
 def test_objects_are_renamed_into_their_place_and_never_linked(

@@ -6,8 +6,6 @@ files are kept in memory (``search_index``), and plain words are found without a
 
 from __future__ import annotations
 
-from time import monotonic
-
 from sandbox_runner.guest.outcome import Outcome, StepError, listing
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.search_index import SearchIndex, plain_words
@@ -45,10 +43,9 @@ def search_code(guest: Guest, pattern: str) -> Outcome:
     if len(raw) > limit:
         raise StepError(f"pattern of {len(raw)} bytes is over the limit of {limit}")
     unreadable = False
-    until = monotonic() + min(guest.config.search.timeout_s, guest.config.limits.call_s)
-    files = _remembered(guest, plain_words(raw), until)
+    files = _remembered(guest, plain_words(raw))
     if files is None:
-        files, unreadable = _matching(guest, pattern, until)
+        files, unreadable = _matching(guest, pattern)
         if guest.index is None and not guest.config.shared:
             guest.index = SearchIndex()
     shown = listing(files)
@@ -61,13 +58,13 @@ def search_code(guest: Guest, pattern: str) -> Outcome:
     return Outcome(f"search_code: '{pattern}' \u2192 {len(files)} matches", details)
 
 
-def _remembered(guest: Guest, words: list[bytes] | None, until: float) -> list[bytes] | None:
+def _remembered(guest: Guest, words: list[bytes] | None) -> list[bytes] | None:
     """What the index finds; ``None`` if ripgrep has to be asked."""
     index = guest.index
     if words is None or index is None or not index.fit:
         return None
     if not index.listed:
-        ended, output, _words = _ripgrep(guest, ["--files"], until)
+        ended, output, _words = _ripgrep(guest, ["--files"])
         if ended.code not in {0, 1} or output.cut:  # something is unreadable, or too much
             index.fit = False
             return None
@@ -76,9 +73,9 @@ def _remembered(guest: Guest, words: list[bytes] | None, until: float) -> list[b
     return index.find(words) if index.fit else None
 
 
-def _matching(guest: Guest, pattern: str, until: float) -> tuple[list[bytes], bool]:
+def _matching(guest: Guest, pattern: str) -> tuple[list[bytes], bool]:
     """The files that ripgrep finds, and whether it could not read some."""
-    ended, output, words = _ripgrep(guest, ["--files-with-matches", "-e", pattern], until)
+    ended, output, words = _ripgrep(guest, ["--files-with-matches", "-e", pattern])
     if ended.timed_out or ended.signal is not None:
         raise StepError(
             f"search ended by {ended.manner()}: '{pattern}'",
@@ -91,8 +88,7 @@ def _matching(guest: Guest, pattern: str, until: float) -> tuple[list[bytes], bo
     return sorted(_names(output)), ended.code == _BAD_PATTERN
 
 
-def _ripgrep(guest: Guest, arguments: list[str], until: float) -> tuple[Ended, Whole, str]:
-    """Run ripgrep; whatever one call runs shares one time, and the host waits no longer than that."""
+def _ripgrep(guest: Guest, arguments: list[str]) -> tuple[Ended, Whole, str]:
     guest.identity.take_off()
     output, complaint = Whole(_OUTPUT_LIMIT), HeadTail(4096)
     program = Program(
@@ -101,7 +97,8 @@ def _ripgrep(guest: Guest, arguments: list[str], until: float) -> tuple[Ended, W
         sinks=[((1,), output), ((2,), complaint)],
         only_reads=True,
     )
-    ended = run(guest, program, max(0.0, until - monotonic()))
+    # One call runs two of them at most, and the host waits for ``call_s`` and no longer.
+    ended = run(guest, program, min(guest.config.search.timeout_s, guest.config.limits.call_s / 2))
     return ended, output, complaint.text().strip()
 
 

@@ -23,13 +23,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox_runner.guest import repository, tree
+from sandbox_runner.guest import repository, search, tree
 from sandbox_runner.guest.config import Config
 from sandbox_runner.guest.context import Guest
 from sandbox_runner.guest.dispatch import METHODS, answer_call
 from sandbox_runner.guest.ledger import Ledger
 from sandbox_runner.guest.process import Ended, Program, environment
 from sandbox_runner.guest.scratch import clear_scratch
+from sandbox_runner.guest.search_index import SearchIndex
 from sandbox_runner.guest.tree_records import END, NOTE, pack_want, read_pieces, read_scan
 from sandbox_runner.guest.wire import HEADER_LIMIT, encode_json
 
@@ -293,6 +294,24 @@ def test_the_processes_of_one_call_share_one_allowance(
         assert perform(guest, "git_commit", {"repo": "0", "message": "m"})["status"] == "ok"
     assert len(given_s) == 4
     assert allowed_s > given_s[0] > given_s[1] > given_s[2] > given_s[3] > 0
+
+
+def test_two_searches_of_one_call_end_while_the_host_still_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_s: list[float] = []
+
+    def endless(_guest: Guest, _program: Program, seconds: float) -> Ended:
+        given_s.append(seconds)
+        return Ended(9, timed_out=True, exhausted=["time"], left=0)
+
+    monkeypatch.setattr(search, "run", endless)
+    monkeypatch.setattr(search, "require_tool", lambda tool: tool)
+    with guest_in(tmp_path, limits={"call_s": 10}) as guest:
+        guest.index = SearchIndex()  # as after a search before
+        assert "timeout" in perform(guest, "search_code", {"pattern": "x"})["text"]
+    assert len(given_s) == 2
+    assert sum(given_s) <= 10
 
 
 @pytest.mark.parametrize("before", [False, True])

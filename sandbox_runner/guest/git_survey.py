@@ -94,7 +94,13 @@ class _Survey:
         try:
             listing = self._listing()
         except PermissionError:
-            return below  # closed to git as well
+            found = self._followed(b".")
+            if found is not None and found.st_mode & 0o111:  # git would open by name what nobody can list
+                shown = self.shown("")
+                raise StepError(
+                    "unsupported repository: a directory that cannot be listed: " + shown
+                ) from None
+            return below
         with listing:
             for entry in listing:
                 self._entries += 1

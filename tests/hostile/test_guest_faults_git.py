@@ -80,6 +80,10 @@ REFUSED = {
     "nested gitdir": "nest(); os.rename('n/.git', 'e'); fifo('e/HEAD'); put('n/.git', 'gitdir: ../e\\n')",
     "nested link": "nest(); os.rename('n/.git', 'e'); fifo('e/HEAD'); os.symlink('../e', 'n/.git')",
     "nested refs elsewhere": "nest(); os.rename('n/.git/refs', 'e'); link('n/.git/refs', '../../e')",
+    "unlisted nested": "nest(); fifo('n/.git/HEAD'); os.chmod('n/.git', 0o111)",
+    "unlisted fan-out": f"o = {OBJECT}; fifo(o); os.chmod(os.path.dirname(o), 0o311)",
+    "unlisted directory": "put('u/f', 'x'); sh('git add u/f'); put('u/f', 'y'); "
+    "fifo('u/.gitattributes'); os.chmod('u', 0o111)",
     "config is a directory": "os.remove('.git/config'); put('.git/config/f', '')",
     "config is a link": "link('.git/config', '../../out/config')",
     "config is closed": "os.chmod('.git/config', 0)",
@@ -219,7 +223,7 @@ def test_git_itself_agrees():
         assert not os.path.lexists(folder + "/.git/MERGE_HEAD"), name
 """
 
-BRIEF = ("detached", "packed", "split index", "merging", "submodule", "deep")
+BRIEF = ("packed", "split index", "merging", "submodule")
 """What runs under runsc too, where a process costs ten times as much: what git is shown is the same there."""
 
 FOLDERS = {name: f"r{number}" for number, name in enumerate((*REFUSED, *HONEST))}

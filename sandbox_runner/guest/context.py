@@ -33,6 +33,8 @@ class Guest:
         index: what searches remember of the workspace; ``None`` after anything that may have changed it.
         believed: which of the kernel's answers tell whether foreign code is left (see ``foreign``); none
             before the first foreign code.
+        surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
+            after anything that may have changed that.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Guest:
         "ledger",
         "root",
         "server",
+        "surveyed",
     )
 
     def __init__(self, config: Config, host: HostStream) -> None:
@@ -62,6 +65,7 @@ class Guest:
         self.server: Any = None
         self.believed: tuple[Callable[[int], bool], ...] = ()
         self.index: SearchIndex | None = None
+        self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []
 
@@ -84,6 +88,7 @@ class Guest:
     def forget(self) -> None:
         """Something may have changed the workspace: nothing that is remembered of it holds."""
         self.index = None
+        self.surveyed = {}
         close_parent(self.root, self._folder)
         self._folder, self._folder_names = self.root, []
 

@@ -87,15 +87,22 @@ class Pipes:
         self.sinks: dict[int, Sink] = {}
         self.child_ends: dict[int, int] = {}
         self._closing: list[int] = []
+        self.feed = -1
+        self.stdin = memoryview(stdin)
+        try:
+            self._open(sinks)
+        except OSError:
+            self.close()
+            raise
+
+    def _open(self, sinks: Sequence[tuple[tuple[int, ...], Sink]]) -> None:
         for numbers, sink in sinks:
             ours, theirs = os.pipe2(os.O_CLOEXEC)
             self.sinks[ours] = sink
             self._closing.append(theirs)
             for number in numbers:
                 self.child_ends[number] = theirs
-        self.feed = -1
-        self.stdin = memoryview(stdin)
-        if stdin:
+        if self.stdin:
             theirs, self.feed = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(self.feed, False)
         else:
@@ -358,7 +365,12 @@ def _start(guest: Guest, program: Program, pipes: Pipes, seconds: float) -> tupl
     """Fork and exec; the process id, and a descriptor that tells in the end why it could not start."""
     failure, failing = os.pipe2(os.O_CLOEXEC)
     settings = {**environment(guest), **program.extra}
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(failure)
+        os.close(failing)
+        raise
     if pid:
         os.close(failing)
         return pid, failure

@@ -106,7 +106,9 @@ def _started(pid: str) -> int | None:
     except OSError:
         return None
     state, *fields = stat.rpartition(")")[2].split()  # a process may have blanks and brackets in its name
-    return None if state in {"Z", "X"} else int(fields[18])
+    # The first thread alone shows as a zombie too: such a process is dead when it was the last one.
+    dead = state in {"Z", "X"} and int(fields[16]) <= 1
+    return None if dead else int(fields[18])
 
 
 def _boot() -> str:

@@ -8,6 +8,7 @@
     │   │   └── TrailVerificationError          well-formed bytes that must not be replayed: ``findings``
     │   ├── PolicyError                     a policy file: ``source``, ``line``
     │   ├── ConfigurationError              a setting, flag or configuration file
+    │   ├── OutputError                     a file that was named for the answer cannot be written
     │   ├── WorkspaceError                  a workspace directory
     │   └── SnapshotError                   a snapshot that cannot be found, read or restored
     ├── RefusedError                    3   a policy refused the trail: ``violations``
@@ -17,6 +18,7 @@
     │   │   └── ImageChangedError               its name came to mean another one during the start
     │   ├── ChannelError                    the stream to the guest broke or carried nonsense
     │   └── GuestError                      the guest died or reported a fault of its own
+    │       └── OutOfMemoryError                the Engine says that it died of its memory limit
     ├── StoreError                      4   the state directory: disk full, read-only, corrupt
     ├── VerificationError               5   a record or a signature does not hold
     └── InterruptedRunError           130   the user stopped the run
@@ -41,6 +43,8 @@ __all__ = [
     "ImageError",
     "InputError",
     "InterruptedRunError",
+    "OutOfMemoryError",
+    "OutputError",
     "PolicyError",
     "RefusedError",
     "SandboxError",
@@ -130,6 +134,10 @@ class ConfigurationError(InputError):
     """A setting, flag or configuration file is unusable."""
 
 
+class OutputError(InputError):
+    """What was asked for is done, but the file that the answer should go to cannot be written."""
+
+
 class WorkspaceError(InputError):
     """A workspace directory is missing, unreadable or too large for its limits."""
 
@@ -170,6 +178,14 @@ class ChannelError(SandboxError):
 
 class GuestError(SandboxError):
     """The guest died or reported a fault of its own."""
+
+
+class OutOfMemoryError(GuestError):
+    """The sandbox ended because its memory limit was reached, by the Engine's own word.
+
+    The one fault that a step answers for: a world that was running the step's own programs then makes it the
+    step's failure. Where nothing of the kind was running it is a fault like any other.
+    """
 
 
 class StoreError(SandboxRunnerError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from typer.main import get_command
 from sandbox_runner.cli.boundary import bounded, terminable
 from sandbox_runner.cli.commands import LazyGroup, late
 from sandbox_runner.cli.options import remember
+from sandbox_runner.cli.streams import standard_streams
 
 __all__ = ["app", "main"]
 
@@ -38,8 +38,7 @@ class _Program(LazyGroup):
             with self.make_context(prog_name or PROGRAM, words, **extra) as context:
                 return self.invoke(context)
 
-        _make_writable()
-        with terminable():
+        with standard_streams(), terminable():
             code = bounded(work, debug=_wants_debug(words))
         if standalone_mode:
             sys.exit(code)
@@ -52,13 +51,6 @@ def _wants_debug(words: list[str]) -> bool:
     return "--debug" in given or bool(os.environ.get("SANDBOX_RUNNER_DEBUG"))
 
 
-def _make_writable() -> None:
-    """A character that the terminal's encoding lacks becomes an escape, never a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 app = typer.Typer(
     name=PROGRAM,
     cls=_Program,
@@ -67,7 +59,8 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Exit: 0 every step ok or skipped, 1 a step failed, 2 bad input, 3 refused by policy, "
-    "4 sandbox or Docker failed, 5 not verified, 130 interrupted.",
+    "4 sandbox or Docker failed, 5 not verified, 130 interrupted. An answer that cannot be written is 2, "
+    "unless the command has a code to tell already.",
 )
 
 

@@ -9,11 +9,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import typer
 
 from sandbox_runner.cli.screen import colourful
+from sandbox_runner.cli.streams import loss
 from sandbox_runner.cli.text import printable
 from sandbox_runner.cli.usage import usage_error
 from sandbox_runner.errors import ExitCode, SandboxRunnerError
@@ -31,12 +33,11 @@ def bounded(work: Callable[[], object], *, debug: bool) -> int:
         debug: whether tracebacks are shown.
     """
     try:
-        result = _finished(work)
+        result = work()
         code = result if isinstance(result, int) else ExitCode.OK
     except typer.Exit as end:
         code = end.exit_code
     except BrokenPipeError:
-        _silence()
         code = _BROKEN_PIPE
     except (KeyboardInterrupt, EOFError, typer.Abort) as stop:
         code = _tell("interrupted", stop, ExitCode.INTERRUPTED, debug=debug)
@@ -45,19 +46,36 @@ def bounded(work: Callable[[], object], *, debug: bool) -> int:
     except SandboxRunnerError as error:
         code = _tell(str(error), error, error.exit_code, hint=error.hint, debug=debug)
     except OSError as error:
-        _silence_if_full()
-        code = _tell(_of_os(error), error, ExitCode.SANDBOX_FAILED, debug=debug)
+        code = _stranded(error, debug=debug) or _tell(
+            _of_os(error), error, ExitCode.SANDBOX_FAILED, debug=debug
+        )
     except Exception as error:  # noqa: BLE001 - the last resort of the program, and it tells
         text = f"an unexpected {type(error).__name__}" + (f": {error}" if str(error) else "")
         hint = None if debug else "this is a fault of sandbox-runner; --debug shows the traceback"
         code = _tell(text, error, ExitCode.SANDBOX_FAILED, hint=hint, debug=debug)
-    return int(code)
+    return _answered(int(code), debug=debug)
 
 
-def _finished(work: Callable[[], object]) -> object:
-    result = work()
-    sys.stdout.flush()  # a reader that went away, or a full disk, is noticed here and not after the exit code
-    return result
+def _answered(code: int, *, debug: bool) -> int:
+    """The exit code once the answer is out. What a command came to outweighs that nobody could be told."""
+    lost = loss()
+    if lost is None:
+        return code
+    if isinstance(lost, BrokenPipeError):
+        return code or _BROKEN_PIPE
+    text = f"the answer could not be written to stdout: {lost.strerror or lost}"
+    return code or _tell(text, lost, ExitCode.BAD_INPUT, hint="what the command did stays done", debug=debug)
+
+
+def _stranded(error: OSError, *, debug: bool) -> int | None:
+    """An error that only says that there is no current directory any more."""
+    try:
+        Path.cwd()
+    except OSError as gone:
+        hint = "go to a directory that exists, or name everything by its absolute path"
+        text = f"the current directory cannot be used: {gone.strerror}"
+        return _tell(text, error, ExitCode.BAD_INPUT, hint=hint, debug=debug)
+    return None
 
 
 def _usage(error: typer.TyperException, *, debug: bool) -> int:
@@ -77,7 +95,7 @@ def tell_error(error: SandboxRunnerError, *, about: str) -> None:
 def _tell(text: str, error: BaseException, code: int, *, hint: str | None = None, debug: bool) -> int:
     with contextlib.suppress(OSError):  # stderr may be gone as well; the exit code still tells
         if debug:
-            sys.stderr.write("".join(traceback.format_exception(error)))
+            sys.stderr.write(printable("".join(traceback.format_exception(error)), keep="\n"))
         red, plain = ("\x1b[31;1m", "\x1b[0m") if colourful(sys.stderr) else ("", "")
         sys.stderr.write(f"{red}error:{plain} {printable(text)}\n")
         if hint:
@@ -89,21 +107,6 @@ def _tell(text: str, error: BaseException, code: int, *, hint: str | None = None
 def _of_os(error: OSError) -> str:
     place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     return f"{place}{error.strerror or error}"
-
-
-def _silence() -> None:
-    """Point stdout to nowhere, so that the interpreter's own flush at exit does not complain again."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
-def _silence_if_full() -> None:
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        _silence()
 
 
 @contextlib.contextmanager

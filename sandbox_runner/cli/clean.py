@@ -12,7 +12,7 @@ from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.text import columns, plural
 from sandbox_runner.errors import DockerError
 from sandbox_runner.sandbox import Engine
-from sandbox_runner.sandbox.janitor import Leftover
+from sandbox_runner.sandbox.janitor import Leftover, find_strangers
 from sandbox_runner.sandbox.janitor import clean as remove_leftovers
 
 __all__ = ["app"]
@@ -29,12 +29,19 @@ def clean(
     screen = Screen(json=json)
     with closing(Engine.connect()) as engine:
         found = remove_leftovers(engine, dry_run=dry_run)
+        strangers = find_strangers(engine)
     if json:
         screen.data([asdict(leftover) for leftover in found])
     elif not found:
         screen.say("nothing is left over")
     else:
         screen.say(*columns(_row(leftover, dry_run=dry_run) for leftover in found))
+    screen.note(
+        *(
+            f"left alone: {thing.kind} {thing.id[:12]} carries our label, but no run of ours put it there"
+            for thing in strangers
+        )
+    )
     stuck = [leftover for leftover in found if not leftover.removed]
     if stuck and not dry_run:
         raise DockerError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
+import stat
 import sys
-import tempfile
 from pathlib import Path
 
-from sandbox_runner.errors import ConfigurationError, InputError, StoreError
+from sandbox_runner.cli.streams import expect_reader
+from sandbox_runner.errors import ConfigurationError, InputError, OutputError
+from sandbox_runner.private import open_private
 
 __all__ = ["PIPE", "read_file", "write_file"]
 
@@ -25,6 +27,8 @@ def read_file(name: str, what: str, *, error: type[InputError] = ConfigurationEr
         error: the class for a file that is missing, unreadable, empty or too large.
     """
     try:
+        if name == PIPE and sys.stdin is None:
+            raise error(f"{what} cannot be read from stdin: it is closed")
         if name == PIPE:
             data = sys.stdin.buffer.read(_LIMIT + 1)
         elif Path(name).is_dir():
@@ -45,10 +49,13 @@ def read_file(name: str, what: str, *, error: type[InputError] = ConfigurationEr
 def write_file(name: str, data: bytes) -> None:
     """Write a file in one step, or to stdout for ``-``; what stood there before is replaced.
 
+    A new file is private to its owner, whatever the umask; one that is replaced keeps its mode.
+
     Raises:
-        StoreError: it cannot be written; nothing was changed.
+        OutputError: it cannot be written; nothing was changed.
     """
     if name == PIPE:
+        expect_reader()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
@@ -60,19 +67,18 @@ def write_file(name: str, data: bytes) -> None:
             return
         _replace(target, data)
     except OSError as problem:
-        raise StoreError(f"{name} cannot be written: {problem.strerror}") from problem
+        raise OutputError(f"{name} cannot be written: {problem.strerror}") from problem
 
 
 def _replace(target: Path, data: bytes) -> None:
-    descriptor, part = tempfile.mkstemp(prefix=f".{target.name[:32]}.", dir=target.parent)
+    part = target.parent / f".{target.name[:32]}.{secrets.token_hex(8)}"
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with open(part, "xb", opener=open_private) as stream:
             stream.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(part).chmod(0o666 & ~mask)
-        Path(part).replace(target)
+        with contextlib.suppress(FileNotFoundError):  # who made a file public meant it
+            part.chmod(stat.S_IMODE(target.stat().st_mode))
+        part.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(part).unlink()
+            part.unlink()
         raise

@@ -31,7 +31,7 @@ def show(context: typer.Context, json: Json = False) -> None:
         document = {"id": own.id, "public_key": own.pem.decode(), "trusted": [key.id for key in trusted]}
         screen.data({**document, "folder": str(folder)})
         return
-    screen.say(own.pem.decode().rstrip("\n"))
+    screen.say(*own.pem.decode().splitlines())
     screen.note(f"signs as {own.id}", *(f"trusts   {key.id}" for key in trusted if key.id != own.id))
 
 

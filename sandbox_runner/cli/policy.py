@@ -55,7 +55,7 @@ def show(
         screen.data({"sha256": loaded.sha256, "policy": document})
         return
     screen.say(f"# {printable(policy)}, sha256 {loaded.sha256}")
-    screen.say(yaml.safe_dump(document, sort_keys=False, allow_unicode=False).rstrip("\n"))
+    screen.say(*yaml.safe_dump(document, sort_keys=False, allow_unicode=False).splitlines())
 
 
 @app.command(epilog="Exit: 0 allowed, 3 refused. With --runs: 0 nothing would be refused, 3 something would.")

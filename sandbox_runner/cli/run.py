@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,7 +118,7 @@ def run(
         sign=sign,
         key=key,
     )
-    _check_usage(workspace, base, bind=bind)
+    _check_usage(workspace, base, chosen.principal, bind=bind)
     screen = Screen(json=json)
     if bind:
         screen.note(screen.paint(_BIND.format(printable(str(workspace))), "error", stream=sys.stderr))
@@ -136,11 +137,18 @@ def run(
     return _run_all(screen, chosen, trails, wishes, log)
 
 
-def _check_usage(workspace: Path | None, base: str | None, *, bind: bool) -> None:
+def _check_usage(workspace: Path | None, base: str | None, principal: str | None, *, bind: bool) -> None:
     if workspace is not None and base is not None:
         raise UsageError("sandbox-runner run takes --workspace DIR or --from SNAPSHOT, not both")
+    if principal is not None and not _is_text(principal):
+        raise UsageError("sandbox-runner run --principal takes a name in UTF-8")
     if bind and workspace is None:
         raise UsageError("sandbox-runner run --bind needs the directory to work in: --workspace DIR")
+
+
+def _is_text(name: str) -> bool:
+    """A word of the command line that is not UTF-8 carries its bytes as surrogates."""
+    return not any(0xD800 <= ord(char) < 0xE000 for char in name)
 
 
 def _labels(words: Iterable[str]) -> dict[str, str]:
@@ -163,11 +171,13 @@ def _run_all(
     bars = log is None and not (screen.json and sys.stdout.isatty())
     with watching(len(trails), bars=bars) as tell:
         for trail, result in _results(chosen, trails, wishes, tell, log):
+            codes.append(_code_of(result))
             if screen.json:
-                codes.append(_report(screen, trail, result))
+                _report(screen, trail, result)
             else:
                 done.append((trail, result))
-    codes += [_report(screen, trail, result) for trail, result in done]
+    for trail, result in done:
+        _report(screen, trail, result)
     return gravest(codes)
 
 
@@ -201,18 +211,23 @@ def _results(
         yield trails[place], result
 
 
-def _report(screen: Screen, trail: Path, result: Result) -> int:
-    """Tell what came of one trail, and return its exit code."""
+def _code_of(result: Result) -> int:
+    """The exit code of one trail."""
     if isinstance(result, RunRecord):
-        _show(screen, result)
         return int(result.result.exit_code) if result.result else int(ExitCode.SANDBOX_FAILED)
-    record = _closed_record(result)
-    if record is not None:
-        _show(screen, record)
-    elif screen.json:
-        screen.data(_nothing(result))
-    tell_error(result, about=trail.name)
     return int(result.exit_code)
+
+
+def _report(screen: Screen, trail: Path, result: Result) -> None:
+    """Tell what came of one trail. A reader that went away ends no run: the boundary remembers it."""
+    record = result if isinstance(result, RunRecord) else _closed_record(result)
+    with contextlib.suppress(BrokenPipeError):
+        if record is not None:
+            _show(screen, record)
+        elif screen.json and not isinstance(result, RunRecord):
+            screen.data(_nothing(result))
+    if not isinstance(result, RunRecord):
+        tell_error(result, about=trail.name)
 
 
 def _show(screen: Screen, record: RunRecord) -> None:

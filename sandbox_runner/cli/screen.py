@@ -1,16 +1,23 @@
 """The two streams of a command: answers go to stdout, everything about the work goes to stderr.
 
 With ``--json`` stdout carries JSON alone and what was meant for people moves to stderr.
+
+Everything passes here last, so here it is seen to that every line is one line and every character on it is
+seen: a command that forgets to escape a stranger's words gives somebody a strange sight and nothing worse.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
+
+from sandbox_runner.cli.streams import expect_reader
+from sandbox_runner.cli.text import printable
+from sandbox_runner.text import ascii_json
 
 __all__ = ["Screen", "colourful"]
 
@@ -29,6 +36,10 @@ _STYLES: Mapping[str, str] = {
 """One look per status word, the same in every command."""
 
 
+_COLOURS = re.compile("(\x1b\\[(?:{})m)".format("|".join({"0", *_STYLES.values()})))
+"""What ``paint`` puts around a text, and nothing else that steers a terminal."""
+
+
 def colourful(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether colours belong on the stream: a capable terminal, and NO_COLOR (no-color.org) is not set."""
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
@@ -36,7 +47,11 @@ def colourful(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a command writes. Text given here is trusted: strangers' words pass ``text.printable`` first."""
+    """Where a command writes, a line at a time.
+
+    Strangers' words pass ``text.printable`` before they come here, so that columns fit; what still is not
+    seen is escaped here, but for tabs and colours.
+    """
 
     json: bool = False
 
@@ -48,18 +63,19 @@ class Screen:
     def say(self, *lines: str) -> None:
         """Answer the person; on stdout unless stdout carries JSON."""
         for line in lines:
-            self.people.write(line + "\n")
+            _write(self.people, line)
 
     def note(self, *lines: str) -> None:
         """Say something beside the answer: progress, warnings, advice; always on stderr."""
         sys.stdout.flush()
         for line in lines:
-            sys.stderr.write(line + "\n")
+            _write(sys.stderr, line)
         sys.stderr.flush()
 
     def data(self, value: Any) -> None:
         """Answer a program: one JSON document on one line of stdout, flushed so that a reader can follow."""
-        sys.stdout.write(json.dumps(value, ensure_ascii=True, separators=(", ", ": ")) + "\n")
+        expect_reader()
+        sys.stdout.write(ascii_json(value) + "\n")
         sys.stdout.flush()
 
     def paint(self, text: str, look: str, *, stream: TextIO | None = None) -> str:
@@ -70,3 +86,11 @@ class Screen:
     def block(self, heading: str, lines: Iterable[str], *, look: str = "heading") -> None:
         """A heading and what belongs to it."""
         self.say(self.paint(heading, look), *lines)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    if not (line.isascii() and line.isprintable()):
+        parts = _COLOURS.split(line) if colourful(stream) else [line]  # every second part is a colour
+        parts[::2] = [printable(part, keep="\t") for part in parts[::2]]
+        line = "".join(parts)
+    stream.write(line + "\n")

@@ -48,7 +48,7 @@ def _text(value: Any, _base: Path) -> str:
 
 
 def _path(value: Any, base: Path) -> Path:
-    return base / Path(_text(value, base)).expanduser()
+    return base / _expanded(_text(value, base))
 
 
 def _texts(value: Any, base: Path) -> tuple[str, ...]:
@@ -60,7 +60,14 @@ def _texts(value: Any, base: Path) -> tuple[str, ...]:
 
 
 def _paths(value: Any, base: Path) -> tuple[Path, ...]:
-    return tuple(base / Path(item).expanduser() for item in _texts(value, base))
+    return tuple(base / _expanded(item) for item in _texts(value, base))
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("a path that can be found; there is no home directory for its ~") from None
 
 
 def _switch(value: Any, _base: Path) -> bool:

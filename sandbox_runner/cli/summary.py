@@ -8,13 +8,14 @@ from typing import Any
 
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.steps import Trouble, troubles_of
-from sandbox_runner.cli.text import clip, duration, pairs, plural, printable
+from sandbox_runner.cli.text import clip, duration, pairs, plural, printable, size
 from sandbox_runner.record import RunRecord, StepCounts
 
 __all__ = ["next_commands", "show_record", "summary_of"]
 
 _LISTED = 12  # steps named one by one; the log has all
 _REASON = 160
+_SIZES = ("memory", "workspace", "tmp")
 _COUNTED = ("ok", "failed", "refused", "skipped")
 _HEADINGS = {
     "success": "every step ok",
@@ -66,9 +67,26 @@ def show_record(screen: Screen, record: RunRecord) -> None:
         ("chain head", summary["chain_head"]),
         ("snapshot", summary["snapshot"]),
         ("runtime", summary["runtime"]),
+        ("limited to", _clipped(record.info.options)),
         ("record", summary["record"]),
     )
     screen.say("", *pairs((label, value or "") for label, value in proof))
+
+
+def _clipped(options: Mapping[str, Any]) -> str:
+    """What the machine could not give of the policy's limits; a record may come from anywhere."""
+    clipped = options.get("clipped")
+    found = clipped.items() if isinstance(clipped, dict) else ()
+    said = [
+        f"{name} {_amount(name, limits.get('given'))} of {_amount(name, limits.get('asked'))}"
+        for name, limits in found
+        if isinstance(limits, dict)
+    ]
+    return f"{', '.join(said)}, what this machine has" if said else ""
+
+
+def _amount(name: str, value: object) -> str:
+    return size(value) if name in _SIZES and type(value) is int else f"{value!s:.40}"
 
 
 def _count_words(screen: Screen, steps: Mapping[str, int]) -> str:

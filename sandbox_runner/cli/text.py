@@ -5,34 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
+from sandbox_runner.text import escape_bytes, visible
+
 __all__ = ["clip", "columns", "duration", "pairs", "plural", "printable", "size"]
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_SURROGATE_BYTE = range(0xDC80, 0xDD00)  # how Python carries a byte of a path that is not UTF-8
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _MINUTE = 60.0
 _HOUR = 3600.0
 
 
-def printable(text: str) -> str:
-    r"""Escape everything that a terminal would act on or hide.
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Escape everything that a terminal would act on or hide, see ``sandbox_runner.text.visible``.
 
     Control characters, line ends, direction marks, zero-width characters and bytes that are no UTF-8 become
     ``\n``, ``\x1b``, ``\u202e``. One line in, one line out, whatever a stranger wrote.
     """
-    return text if text.isprintable() else "".join(map(_escape, text))
+    return visible(text, keep=keep, spell=_spelled)
 
 
-def _escape(char: str) -> str:
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if code in _SURROGATE_BYTE:
-        code -= 0xDC00
-    named = _NAMED.get(char)
-    if named is not None:
-        return named
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def _spelled(char: str) -> str:
+    return _NAMED.get(char) or escape_bytes(char)
 
 
 def clip(text: str, width: int) -> str:

@@ -108,6 +108,7 @@ class Agent:
         with guest.identity:
             for answer, content in handler(guest.root, header, body):
                 self.host.send({"id": number, "ok": True, **answer}, content)
+                self.host.flush()  # each part has its time, and the next may take a while
 
     def seal(self, _guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """The workspace is filled and nothing will write: from here on nothing can."""

@@ -29,15 +29,17 @@ class Children:
         """Keep the status of this child until it is asked for."""
         self._expected.add(pid)
 
-    def reap(self) -> None:
-        """Collect the dead; process 1 gets orphans too, and uncollected they use up the process limit."""
+    def reap(self) -> int:
+        """Collect the dead and say how many; process 1 gets orphans too, and uncollected they use up pids."""
+        collected = 0
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return collected
             if not pid:
-                return
+                return collected
+            collected += 1
             if pid in self._expected:
                 self._expected.remove(pid)
                 self._statuses[pid] = status

@@ -11,7 +11,7 @@ from sandbox_runner.guest.paths import close_parent, open_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from sandbox_runner.guest.config import Config
@@ -31,11 +31,16 @@ class Guest:
         bundles: push bundles by repository and branch, in memory that foreign code cannot reach.
         server: the pre-loaded test server, once started.
         index: what searches remember of the workspace; ``None`` after anything that may have changed it.
+        believed: which of the kernel's answers tell whether foreign code is left (see ``foreign``); none
+            before the first foreign code.
+        surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
+            after anything that may have changed that.
     """
 
     __slots__ = (
         "_folder",
         "_folder_names",
+        "believed",
         "bundles",
         "children",
         "config",
@@ -45,6 +50,7 @@ class Guest:
         "ledger",
         "root",
         "server",
+        "surveyed",
     )
 
     def __init__(self, config: Config, host: HostStream) -> None:
@@ -57,7 +63,9 @@ class Guest:
         self.ledger = Ledger(config)
         self.bundles: dict[tuple[str, str], Any] = {}
         self.server: Any = None
+        self.believed: tuple[Callable[[int], bool], ...] = ()
         self.index: SearchIndex | None = None
+        self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []
 
@@ -80,6 +88,7 @@ class Guest:
     def forget(self) -> None:
         """Something may have changed the workspace: nothing that is remembered of it holds."""
         self.index = None
+        self.surveyed = {}
         close_parent(self.root, self._folder)
         self._folder, self._folder_names = self.root, []
 

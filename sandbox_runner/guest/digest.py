@@ -21,7 +21,7 @@ def constructor(name: str, modules: tuple[str, ...], otherwise: Any = None) -> A
     for module in modules:
         try:
             return getattr(load(module), name)
-        except ImportError:
+        except (ImportError, OSError):  # not in this image, or no descriptor is left to open it
             continue
     return otherwise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic_ns
 
 from sandbox_runner.guest.lean import load
-from sandbox_runner.guest.outcome import Outcome, StepError
+from sandbox_runner.guest.outcome import Outcome, StepError, of_the_step
 from sandbox_runner.guest.wire import FrameError, split_blobs
 
 TYPE_CHECKING = False
@@ -68,7 +68,12 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
             guest.identity.take_off()
         outcome = (_handlers.get(method) or _handler(guest, method))(guest, **arguments)
     except StepError as error:
-        outcome = Outcome(f"{method}: ERROR {error.reason}", error.details, error.status)
+        outcome = _failed(method, error)
+    except (OSError, MemoryError) as error:
+        reason = of_the_step(error)
+        if reason is None:
+            raise
+        outcome = _failed(method, reason)
     if guest.ledger.room:
         outcome.details["room"] = guest.ledger.room
     return {
@@ -77,6 +82,10 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
         "details": outcome.details,
         "ns": monotonic_ns() - started,
     }
+
+
+def _failed(method: str, error: StepError) -> Outcome:
+    return Outcome(f"{method}: ERROR {error.reason}", error.details, error.status)
 
 
 def _bound_names(arguments: dict[str, Any]) -> None:

@@ -36,9 +36,8 @@ def git_commit(guest: Guest, repo: str, message: str) -> Outcome:
     if len(text) > _MESSAGE_LIMIT:
         raise StepError(f"message of {len(text)} bytes is over the limit of {_MESSAGE_LIMIT}")
     with Repository(guest, repo, create=guest.config.git.init) as repository:
-        branch, before = repository.head()
         _stage(repository)
-        changed = _changed(repository, before)
+        changed = _changed(repository, repository.before)
         if not changed:
             raise StepError("nothing to commit", {"reason": "empty"})
         _must(
@@ -47,14 +46,14 @@ def git_commit(guest: Guest, repo: str, message: str) -> Outcome:
                 stdin=text,
             )
         )
-        commit = repository.head()[1]
+        commit = repository.publish()
     details = {
-        "branch": branch,
+        "branch": repository.branch,
         "changed": listing(changed),
         "changed_count": len(changed),
         "commit": commit,
         "initialised": repository.created,
-        "parent": before,
+        "parent": repository.before,
     }
     return Outcome("git_commit: " + message, details)
 

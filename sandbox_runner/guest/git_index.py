@@ -29,6 +29,7 @@ MAX_INDEX_BYTES = 64 << 20
 _sha1 = constructor("sha1", ("_sha1", "hashlib"))
 _CACHES = (b"TREE", b"UNTR", b"FSMN", b"EOIE", b"IEOT")
 _STAT_HEAD, _MODE_END, _STAT_END = 24, 28, 40  # ctime, mtime, dev, ino | mode | uid, gid, size
+_NO_HEAD, _NO_OWNER = bytes(_STAT_HEAD), bytes(_STAT_END - _MODE_END)
 _EXTENDED = 0x4000
 
 
@@ -49,28 +50,27 @@ def normalise(data: bytes) -> bytes | None:
         if not unsealed and new(data[:-width]).digest() != seal:
             continue
         try:
-            body = _body(memoryview(data)[:-width], width)
-        except (_MalformedIndexError, IndexError):
+            body = _body(data[:-width], width)
+        except _MalformedIndexError:
             continue
         return body + (seal if unsealed else new(body).digest())
     return None
 
 
-def _body(data: memoryview, width: int) -> bytes:
+def _body(data: bytes, width: int) -> bytes:
     version, count = _number(data, 4, 4), _number(data, 8, 4)
-    if bytes(data[:4]) != b"DIRC" or version not in (2, 3, 4):
+    if data[:4] != b"DIRC" or version not in (2, 3, 4):
         raise _MalformedIndexError
-    out = bytearray(data[:12])
+    out = bytearray(data)
     at = 12
     for _ in range(count):
         end = _entry_end(data, at, width, version)
-        out += bytes(_STAT_HEAD)
-        out += data[at + _STAT_HEAD : at + _MODE_END]
-        out += bytes(_STAT_END - _MODE_END)
-        out += data[at + _STAT_END : end]
+        out[at : at + _STAT_HEAD] = _NO_HEAD
+        out[at + _MODE_END : at + _STAT_END] = _NO_OWNER
         at = end
+    del out[at:]
     while at < len(data):
-        name, size = bytes(data[at : at + 4]), _number(data, at + 4, 4)
+        name, size = data[at : at + 4], _number(data, at + 4, 4)
         end = at + 8 + size
         if end > len(data) or not name[:1].isupper():  # lower case: must be understood (split index)
             raise _MalformedIndexError
@@ -80,7 +80,7 @@ def _body(data: memoryview, width: int) -> bytes:
     return bytes(out)
 
 
-def _entry_end(data: memoryview, start: int, width: int, version: int) -> int:
+def _entry_end(data: bytes, start: int, width: int, version: int) -> int:
     """Where the entry at ``start`` ends: after its path's NUL, padded to eight bytes before version 4."""
     flags_at = start + _STAT_END + width
     path_at = flags_at + 2
@@ -88,22 +88,19 @@ def _entry_end(data: memoryview, start: int, width: int, version: int) -> int:
         if version == 2:
             raise _MalformedIndexError
         path_at += 2
-    if version == 4:
-        while data[path_at] & 0x80:  # how much of the previous path to drop, as a variable-width number
+    if version == 4:  # how much of the previous path to drop comes first, as a variable-width number
+        while path_at < len(data) and data[path_at] & 0x80:
             path_at += 1
         path_at += 1
-    end = path_at
-    while data[end]:
-        end += 1
-    if version == 4:
-        return end + 1
-    end = start + (end - start + 8) // 8 * 8
-    if end > len(data):
+    end = data.find(0, path_at)
+    if version != 4:
+        end = start + (end - start + 8) // 8 * 8 - 1
+    if not path_at <= end < len(data):
         raise _MalformedIndexError
-    return end
+    return end + 1
 
 
-def _number(data: memoryview, at: int, width: int) -> int:
+def _number(data: bytes, at: int, width: int) -> int:
     part = data[at : at + width]
     if len(part) < width:
         raise _MalformedIndexError

@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["FAILED", "OK", "REFUSED", "SKIPPED", "Outcome", "StepError", "listing", "refusal", "step_error"]
+__all__ = [
+    "FAILED",
+    "OK",
+    "REFUSED",
+    "SKIPPED",
+    "Outcome",
+    "StepError",
+    "listing",
+    "of_the_step",
+    "refusal",
+    "step_error",
+]
 
 OK = "ok"
 FAILED = "failed"
@@ -34,20 +45,27 @@ class Outcome:
 
 
 _LISTED = 200
-_LISTED_CHARACTERS = 1 << 16
+_LISTED_BYTES = 1 << 16  # as JSON, in which one control character is six bytes
 
 
 def listing(names: Iterable[bytes | str]) -> list[str]:
     """The first of some names, as many as an answer has room for; bytes that are no UTF-8 escaped."""
     shown: list[str] = []
-    room = _LISTED_CHARACTERS
+    room = _LISTED_BYTES
     for name in names:
         text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-        room -= len(text)
+        room -= _json_bytes(text)
         if room < 0 or len(shown) == _LISTED:
             break
         shown.append(text)
     return shown
+
+
+def _json_bytes(text: str) -> int:
+    """At most so many bytes is a text in JSON."""
+    if text.isascii() and text.isprintable():
+        return len(text) + text.count("\\") + text.count('"')
+    return sum(6 if c < " " else 2 if c in '"\\' else len(c.encode("utf-8", "surrogatepass")) for c in text)
 
 
 class StepError(Exception):
@@ -72,6 +90,8 @@ _REASONS = {
     errno.EMFILE: "too many open files",
     errno.EMLINK: "too many links",
     errno.ENAMETOOLONG: "name too long",
+    errno.ENFILE: "too many open files",
+    errno.ENOMEM: "out of memory",
     errno.EPERM: "permission denied",
     errno.EROFS: "read-only file system",
 }
@@ -83,3 +103,21 @@ def step_error(error: OSError, path: str) -> StepError:
     if number in (errno.ENOSPC, errno.EDQUOT):
         return StepError("no space left", {"errno": number})
     return StepError(f"{_REASONS.get(number) or os.strerror(number).lower()}: {path}", {"errno": number})
+
+
+_NOT_THE_STEPS = (errno.EBADF, errno.EFAULT, errno.EIO)  # a mistake of ours, or a disk of the host's
+
+
+def of_the_step(error: OSError | MemoryError) -> StepError | None:
+    """What nobody expected, as a step's failure; ``None`` where the sandbox itself is not well.
+
+    A workspace can run out of everything and forbid everything, in places that nobody thought of: what the
+    kernel then says is about the workspace, and a trail must not break its sandbox with it.
+    """
+    if isinstance(error, MemoryError):
+        return StepError("out of memory", {"exhausted": ["memory"]})
+    if error.errno is None or error.errno in _NOT_THE_STEPS:
+        return None
+    reason = step_error(error, "")
+    reason.reason = reason.reason.rstrip(": ")
+    return reason

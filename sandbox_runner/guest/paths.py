@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["close_parent", "normal", "open_directory", "open_parent", "read_file"]
+__all__ = ["MissingError", "close_parent", "normal", "open_directory", "open_parent", "read_file"]
 
 PATH_LIMIT = 4096
 """Longest path in bytes; the kernel's own PATH_MAX."""
@@ -27,6 +27,10 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CHUNK = 1 << 20
 _MODE_BITS = 0o777
 _GIT_FILES = (b".gitmodules", b".gitattributes")
+
+
+class MissingError(StepError):
+    """There is nothing of that name."""
 
 
 def normal(path: str, *, write: bool = False) -> list[bytes]:
@@ -94,13 +98,13 @@ def open_parent(root: int, parts: Sequence[bytes], path: str, *, create: bool = 
     return fd
 
 
-def open_directory(root: int, parts: Sequence[bytes], path: str) -> int:
+def open_directory(root: int, parts: Sequence[bytes], path: str, *, create: bool = False) -> int:
     """A directory below ``root`` (or itself, without parts); give it back with ``close_parent``.
 
     Raises:
         StepError: a component is missing, a link, or no directory.
     """
-    return open_parent(root, [*parts, b""], path)
+    return open_parent(root, [*parts, b""], path, create=create)
 
 
 def close_parent(root: int, fd: int) -> None:
@@ -155,7 +159,7 @@ def not_regular(mode: int, path: str) -> StepError:
 def _explain(error: OSError, parent: int, name: bytes, path: str) -> StepError:
     """Tell a missing file, a link and a wrong kind apart, which one errno does not."""
     if error.errno == errno.ENOENT:
-        return StepError("file not found: " + path)
+        return MissingError("file not found: " + path)
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR):
         try:
             mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode

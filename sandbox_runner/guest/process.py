@@ -15,7 +15,7 @@ import time
 
 from sandbox_runner.guest.confine import confine
 from sandbox_runner.guest.counters import LimitCounters
-from sandbox_runner.guest.foreign import end_foreign
+from sandbox_runner.guest.foreign import PATIENCE_S, end_foreign, prove
 from sandbox_runner.guest.tools import PATH
 
 TYPE_CHECKING = False
@@ -36,6 +36,7 @@ __all__ = ["Ended", "Pipes", "Program", "author", "child_limits", "environment",
 
 _READ = 1 << 16
 _TICK_MS = 1000  # the longest sleep without looking at the clock
+_SOON_MS = 50  # between two looks for what is due any moment
 _SPARE_PROCESSES = 6  # of the container's process limit, for this process, the test server and the killer
 _OUT_OF_THE_WAY = 100  # above every descriptor that is placed for a program
 _NOT_STARTED = 127
@@ -86,15 +87,22 @@ class Pipes:
         self.sinks: dict[int, Sink] = {}
         self.child_ends: dict[int, int] = {}
         self._closing: list[int] = []
+        self.feed = -1
+        self.stdin = memoryview(stdin)
+        try:
+            self._open(sinks)
+        except OSError:
+            self.close()
+            raise
+
+    def _open(self, sinks: Sequence[tuple[tuple[int, ...], Sink]]) -> None:
         for numbers, sink in sinks:
             ours, theirs = os.pipe2(os.O_CLOEXEC)
             self.sinks[ours] = sink
             self._closing.append(theirs)
             for number in numbers:
                 self.child_ends[number] = theirs
-        self.feed = -1
-        self.stdin = memoryview(stdin)
-        if stdin:
+        if self.stdin:
             theirs, self.feed = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(self.feed, False)
         else:
@@ -192,6 +200,7 @@ def run(guest: Guest, program: Program, seconds: float) -> Ended:
         HostGoneError: the host went away meanwhile.
         OSError: it could not be started.
     """
+    prove(guest)
     seconds = min(seconds, guest.config.limits.call_s)
     index = guest.index if program.only_reads else None
     pipes = Pipes(program.sinks, program.stdin)
@@ -226,6 +235,7 @@ def supervise(
 
     Raises:
         HostGoneError: the host went away.
+        RuntimeError: the kernel or the server does not say that it is over.
     """
     guest.forget()  # whatever runs may change every file; what only reads is let off by ``run``
     guest.host.flush()  # it may take long; answers that are ready do not wait for it
@@ -253,8 +263,13 @@ def supervise(
         found = status()
     timed_out = found is None
     left_over = end_foreign(guest)
+    told_by = time.monotonic() + PATIENCE_S
     while found is None:  # it is dead now; its parent may still have to say so
-        poller.poll(_TICK_MS)
+        if time.monotonic() > told_by:
+            raise RuntimeError(
+                f"how a program ended was not told for {PATIENCE_S:g} s after everything was killed"
+            )
+        poller.poll(_SOON_MS)
         guest.children.heed()
         left_over = max(left_over, end_foreign(guest))  # a server may have started it only now
         found = status()
@@ -336,7 +351,6 @@ def child_limits(guest: Guest, seconds: float) -> list[tuple[int, int]]:
     """The resource limits of a program that may run for some seconds."""
     limits = guest.config.limits
     return [
-        (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_NPROC, _process_limit(guest)),
         (resource.RLIMIT_CPU, int(seconds * (os.cpu_count() or 1)) + 2),  # the deadline's backstop
@@ -351,7 +365,12 @@ def _start(guest: Guest, program: Program, pipes: Pipes, seconds: float) -> tupl
     """Fork and exec; the process id, and a descriptor that tells in the end why it could not start."""
     failure, failing = os.pipe2(os.O_CLOEXEC)
     settings = {**environment(guest), **program.extra}
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(failure)
+        os.close(failing)
+        raise
     if pid:
         os.close(failing)
         return pid, failure

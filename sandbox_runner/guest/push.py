@@ -39,7 +39,7 @@ def git_push(guest: Guest, repo: str) -> Outcome:
     if guest.config.push == "deny":
         raise refusal("push is denied")
     with Repository(guest, repo, create=False) as repository:
-        ref, commit = repository.head()
+        ref, commit = repository.branch, repository.before
         if commit is None:
             raise StepError("nothing is committed yet: " + repo)
         if ref is None:

@@ -39,6 +39,8 @@ except ImportError:
 REPORT_FD = 3
 _SERVER_OUTPUT, _SERVER_REPORT, _SERVER_ROOT = 3, 4, 5
 _LINE_LIMIT = 1 << 16
+_NAME_LIMIT = 8192  # characters of a node id; who reads the report takes no longer lines than some of these
+_SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 16  # fcntl(2)'s F_SETPIPE_SZ, and what a new pipe has
 _LOADED_LATE = ("_pytest._argcomplete", "_pytest.config.compat", "faulthandler")
 
 
@@ -78,16 +80,16 @@ class _Reporter:
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
-            self._say({"collect": report.nodeid})
+            self._say({"collect": report.nodeid[:_NAME_LIMIT]})
         elif report.skipped:  # a module as a whole
-            self._say({"case": [report.nodeid, "setup", "skipped"]})
+            self._say({"case": [report.nodeid[:_NAME_LIMIT], "setup", "skipped"]})
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         outcome = report.outcome
         if hasattr(report, "wasxfail"):
             outcome = "xfailed" if report.skipped else "xpassed"
         if report.when == "call" or outcome != "passed":
-            self._say({"case": [report.nodeid, report.when, outcome]})
+            self._say({"case": [report.nodeid[:_NAME_LIMIT], report.when, outcome]})
 
 
 def _speaker(fd: int) -> Callable[[dict[str, Any]], None]:
@@ -161,6 +163,7 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
     settings; in the server it returns ``None`` at the end.
     """
     gc.freeze()
+    fcntl = importlib.import_module("fcntl")
     waiting = b""
     while True:
         line, newline, rest = waiting.partition(b"\n")
@@ -172,6 +175,9 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
             continue
         waiting = rest
         request = json.loads(line)
+        for fd in (_SERVER_OUTPUT, _SERVER_REPORT):  # what a session did to the pipes ends with it
+            fcntl.fcntl(fd, fcntl.F_SETFL, os.O_WRONLY)
+            fcntl.fcntl(fd, _SET_PIPE_SIZE, _PIPE_BYTES)
         pid = os.fork()
         if pid == 0:
             nothing = os.open(os.devnull, os.O_RDONLY)

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox_runner.guest.context import Guest
 
-__all__ = ["clear_scratch"]
+__all__ = ["clear_scratch", "remove_tree"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -28,10 +28,28 @@ def clear_scratch(guest: Guest) -> None:
                 os.close(top)
 
 
+def remove_tree(parent: int, name: str) -> None:
+    """Remove what is there of that name, whatever it is, as far as its modes and owners allow."""
+    if not _removed(parent, name):
+        _empty_below(parent, name)
+        _removed(parent, name)
+
+
+def _empty_below(parent: int, name: str) -> None:
+    try:
+        os.chmod(name, 0o700, dir_fd=parent)
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    except OSError:
+        return  # not its own, or not there: it stays
+    try:
+        _empty(fd)
+    finally:
+        os.close(fd)
+
+
 def _empty(top: int) -> None:
     """Two descriptors, no recursion, however deep it goes: a directory in a directory is moved up first."""
     waiting = os.listdir(top)
-    moved = 0
     while waiting:
         name = waiting.pop()
         if _removed(top, name):
@@ -44,8 +62,7 @@ def _empty(top: int) -> None:
         try:
             for inner in os.listdir(fd):
                 if not _removed(fd, inner):
-                    moved += 1
-                    waiting.append(_move_up(fd, inner, top, moved))
+                    waiting.append(_move_up(fd, inner, top))
         finally:
             os.close(fd)
         _removed(top, name)
@@ -63,8 +80,8 @@ def _removed(parent: int, name: str) -> bool:
     return True
 
 
-def _move_up(parent: int, name: str, top: int, number: int) -> str:
-    moved = f".emptying-{number}"
+def _move_up(parent: int, name: str, top: int) -> str:
+    moved = ".emptying-" + os.urandom(8).hex()  # no name that somebody could have taken before
     try:
         os.chmod(name, 0o700, dir_fd=parent)  # a directory changes its parent only where it may be written
         os.rename(name, moved, src_dir_fd=parent, dst_dir_fd=top)

@@ -97,7 +97,8 @@ def _ripgrep(guest: Guest, arguments: list[str]) -> tuple[Ended, Whole, str]:
         sinks=[((1,), output), ((2,), complaint)],
         only_reads=True,
     )
-    ended = run(guest, program, guest.config.search.timeout_s)
+    # One call runs two of them at most, and the host waits for ``call_s`` and no longer.
+    ended = run(guest, program, min(guest.config.search.timeout_s, guest.config.limits.call_s / 2))
     return ended, output, complaint.text().strip()
 
 

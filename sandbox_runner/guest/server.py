@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from sandbox_runner.guest.foreign import prove
 from sandbox_runner.guest.lean import json_encoder, signal
 from sandbox_runner.guest.process import Ended, Pipes, child_limits, environment, supervise
 from sandbox_runner.guest.texts import python_command, source_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TestServer", "start_server"]
 
 _DEAD = b"dead"
+_KILLED = 128 + signal.SIGKILL
 _encode = json_encoder()
 _OUT_OF_THE_WAY = 64  # above every descriptor that is placed for the server
 
@@ -45,7 +47,13 @@ class TestServer:
     def run(
         self, guest: Guest, settings: dict[str, Any], output: Sink, report: Sink, seconds: float
     ) -> Ended:
-        """One session. A server that died counts as a killed session, and the next one has a new server."""
+        """One session. A server that died counts as a killed session, and the next one has a new server.
+
+        But where the memory ran out, the kernel chose between the server and this process, and would choose
+        otherwise next time: it comes to the same only if this process goes as well. The host knows how to
+        tell that end.
+        """
+        prove(guest)
         request = {"settings": settings, "uid": guest.identity.uid, "limits": child_limits(guest, seconds)}
         try:
             os.write(self._requests, _encode(request).encode() + b"\n")
@@ -54,6 +62,8 @@ class TestServer:
         pipes = Pipes.around({self._output: output, self._report: report})
         ended = supervise(guest, pipes, seconds, self._status, self._answers)
         if self._heard == _DEAD:
+            if "memory" in ended.exhausted:
+                os._exit(_KILLED)
             for fd in (self._requests, self._answers, self._output, self._report):
                 os.close(fd)
             start_server(guest)

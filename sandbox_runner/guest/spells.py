@@ -81,8 +81,8 @@ def _standing(guest: Guest) -> dict[str, Any]:
     """Where the principal stands in this run."""
     state, principal = guest.ledger.state, guest.ledger.rules.principal
     return {
-        "grants": sorted(
-            grant.action for grant in state.grants if grant.holder == principal and grant.uses != 0
+        "grants": listing(
+            sorted({grant.action for grant in state.grants if grant.holder == principal and grant.uses != 0})
         ),
         "level": state.levels.get(principal, 0),
         "rank": state.rank_of(principal),

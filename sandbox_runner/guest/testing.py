@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from sandbox_runner.guest.digest import sha256_hex
+from sandbox_runner.guest.digest import sha256
 from sandbox_runner.guest.lean import json_decoder, json_encoder
 from sandbox_runner.guest.outcome import Outcome, StepError, listing, step_error
 from sandbox_runner.guest.paths import close_parent, normal, open_parent
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TestReport", "read_report", "test_run"]
 
-_REPORT_LIMIT = 8 << 20
+_REPORT_LIMIT = 8 << 20  # bytes of a report; nothing else of it is held but a line and what is listed
+_LINE_LIMIT = 64 << 10  # bytes of a line; a node id has some hundreds
+_KEPT = 64 << 10  # characters of cases that are kept for the listing, and a last case beyond
 _decode, _encode = json_decoder(), json_encoder(ascii_only=True)
 _RAN = {"passed": "passed", "failed": "failed", "xfailed": "xfailed", "xpassed": "xpassed"}
 _OUTCOMES = frozenset((*_RAN, "skipped"))
@@ -42,40 +44,63 @@ class TestReport:
     Attributes:
         counts: tests by outcome: passed, failed, skipped, errors, xfailed, xpassed.
         executed: tests whose own code ran.
-        cases: pairs of node id and outcome, in the order of execution.
+        cases: how many outcomes were told, in whatever phase.
+        shown: the first of them, as outcome and node id.
         end: pytest's exit code, or ``None`` where the report has no proper end.
         missing: pytest could not be imported.
     """
 
     __test__ = False  # no test, whatever pytest thinks of its name
-    __slots__ = ("cases", "counts", "end", "executed", "missing")
+    __slots__ = ("_digest", "_room", "cases", "counts", "end", "executed", "missing", "shown")
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(("passed", "failed", "skipped", "errors", "xfailed", "xpassed"), 0)
         self.executed = 0
-        self.cases: list[list[str]] = []
+        self.cases = 0
+        self.shown: list[str] = []
         self.end: int | None = None
         self.missing = False
+        self._room = _KEPT
+        self._digest = sha256.new(b"[[", size=_REPORT_LIMIT)
+
+    def tell(self, name: str, outcome: str) -> None:
+        """Take in one outcome; however many there are, only the first are held."""
+        self._digest.update((("," if self.cases else "") + _encode([name, outcome])).encode())
+        self.cases += 1
+        if self._room > 0:
+            self.shown.append(f"{outcome} {name}")
+            self._room -= len(self.shown[-1])
+
+    def sha256(self) -> str:
+        """The digest of all that was told: of the JSON ``[[[node id, outcome], ...], end]``."""
+        whole = self._digest.copy()
+        whole.update(f"],{_encode(self.end)}]".encode())
+        return str(whole.hexdigest())
 
 
-def read_report(data: bytes, *, cut: bool) -> TestReport:
+def read_report(data: bytes | bytearray, *, cut: bool) -> TestReport:
     """Read a report of any origin: what is malformed, cut or said after the end makes it incomplete."""
     report = TestReport()
-    lines = data.split(b"\n")
-    whole = not cut and lines[-1] == b""
-    for line in lines[:-1]:
+    whole = not cut and data.endswith(b"\n")
+    at, end = 0, data.find(b"\n")
+    while end >= 0:
         if report.end is not None:  # somebody spoke after the end
             whole = False
-        try:
-            record = _decode(line.decode())
-        except (ValueError, RecursionError):
-            record = None
-        if not (type(record) is dict and _take(report, record)):
+        if end - at > _LINE_LIMIT or not _take_line(report, data[at:end]):
             whole = False
             break
+        at, end = end + 1, data.find(b"\n", end + 1)
     if not whole:
         report.end = None
     return report
+
+
+def _take_line(report: TestReport, line: bytes | bytearray) -> bool:
+    try:
+        record = _decode(line.decode())
+    except (ValueError, RecursionError):
+        return False
+    return type(record) is dict and _take(report, record)
 
 
 def _take(report: TestReport, record: dict[str, Any]) -> bool:
@@ -90,7 +115,7 @@ def _take(report: TestReport, record: dict[str, Any]) -> bool:
         return True
     if kind == "collect" and type(value) is str:
         report.counts["errors"] += 1
-        report.cases.append([value, "error"])
+        report.tell(value, "error")
         return True
     return kind == "case" and type(value) is list and _take_case(report, value)
 
@@ -105,7 +130,7 @@ def _take_case(report: TestReport, value: list[Any]) -> bool:
         report.executed += 1
     counted = outcome if phase == "call" or outcome != "failed" else "errors"
     report.counts[counted] += 1
-    report.cases.append([name, "error" if counted == "errors" else outcome])
+    report.tell(name, "error" if counted == "errors" else outcome)
     return True
 
 
@@ -123,7 +148,7 @@ def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
         ended = run(guest, Program(argv, cwd=guest.root, sinks=[((1, 2), output), ((3,), said)]), seconds)
     took = monotonic() - started
     clear_scratch(guest)
-    report = read_report(bytes(said.data), cut=said.cut)
+    report = read_report(said.data, cut=said.cut)
     details = _details(guest, report, ended, expected)
     details["output"] = output.text()
     details["meta"] = {"seconds": round(took, 3), "processes_left": ended.left, "output_bytes": output.total}
@@ -154,7 +179,7 @@ def _must_exist(guest: Guest, test_path: str) -> None:
 
 
 def _details(guest: Guest, report: TestReport, ended: Ended, expected: int) -> dict[str, Any]:
-    shown = listing(f"{outcome} {name}" for name, outcome in report.cases)
+    shown = listing(report.shown)
     return {
         **report.counts,
         "complete": report.end is not None,
@@ -163,8 +188,8 @@ def _details(guest: Guest, report: TestReport, ended: Ended, expected: int) -> d
         "exit": ended.code,
         "expected": expected,
         "outcomes": shown,
-        "outcomes_truncated": len(report.cases) > len(shown),
-        "report_sha256": sha256_hex(_encode([report.cases, report.end]).encode()),
+        "outcomes_truncated": report.cases > len(shown),
+        "report_sha256": report.sha256(),
         "self_reported": True,
         "signal": ended.signal,
         "verdict_source": "project" if guest.config.tests.honour_project_config else "pytest",

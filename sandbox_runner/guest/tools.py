@@ -13,9 +13,17 @@ _NAMES = {"git": "git", "python3": "Python 3", "rg": "ripgrep (rg)"}
 
 
 def find_tool(name: str) -> str | None:
-    """The path of a program, or ``None`` if the image lacks it."""
+    """The path of a program, or ``None`` if the image lacks it.
+
+    Raises:
+        OSError: nobody can tell, because descriptors have run out, say.
+    """
     for folder in PATH.split(":"):
         path = folder + "/" + name
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
         if os.access(path, os.X_OK):
             return path
     return None

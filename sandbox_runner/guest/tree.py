@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from time import monotonic
 
 from sandbox_runner.guest import tree_records as records
 from sandbox_runner.guest.git_index import is_index_path
@@ -35,13 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["fetch", "scan"]
 
+_QUIET_S = 5.0  # a part of a tree has a minute on the host's clock
+
 
 def scan(root: int, header: Mapping[str, Any], _body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Handler of do=scan.
 
     Raises:
-        TooManyEntriesError: see ``Limits``.
-        OSError: a directory was moved during the walk.
+        TooManyEntriesError: see ``Limits``; not with ``lift``.
+        OSError: a directory was moved during the walk; not with ``lift``.
     """
     limits = Limits(**{name: int(header[name]) for name in Limits.FIELDS if name in header})
     return _batched(walk(root, limits, lift=bool(header.get("lift"))))
@@ -53,12 +56,15 @@ def fetch(root: int, header: Mapping[str, Any], body: bytes) -> Iterator[tuple[d
 
 
 def _batched(packed: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Records gathered into bodies; a slow walk says something all the same, so that the host waits on."""
     body = bytearray()
+    sent = monotonic()
     for record in packed:
         body += record
-        if len(body) >= records.BODY_BYTES:
+        if len(body) >= records.BODY_BYTES or monotonic() - sent > _QUIET_S:
             yield {"more": True}, bytes(body)
             body.clear()
+            sent = monotonic()
     yield {"more": False}, bytes(body)
 
 

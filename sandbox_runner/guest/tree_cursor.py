@@ -11,6 +11,7 @@ Standard library only, Python 3.8 and later.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -49,8 +50,11 @@ class Cursor:
         self.lifted = 0
         self._names: list[bytes] = []
         self._identities: list[tuple[int, int]] = []
-        self.fd = os.open(b".", _DIRECTORY_FLAGS, dir_fd=root)
+        self.fd = self._top()
         found = os.fstat(self.fd)
+        if lift and found.st_mode & 0o700 != 0o700:
+            os.fchmod(self.fd, 0o700)  # foreign code may have closed the root itself
+            self.lifted += 1
         self._identities.append((found.st_dev, found.st_ino))
 
     def close(self) -> None:
@@ -70,7 +74,7 @@ class Cursor:
                 break
             common += 1
         if len(self._names) - common > common:
-            self._replace(os.open(b".", _DIRECTORY_FLAGS, dir_fd=self._root))
+            self._replace(self._top())
             del self._names[:], self._identities[1:]
             common = 0
         while len(self._names) > common:
@@ -112,6 +116,12 @@ class Cursor:
         except PermissionError:
             self._make_readable(name, 0o600)
             return os.open(name, _FILE_FLAGS, dir_fd=self.fd)
+
+    def _top(self) -> int:
+        """The root once more; a sandbox's is open for reading, and needs no right and no file server."""
+        if self._lift:
+            return fcntl.fcntl(self._root, fcntl.F_DUPFD_CLOEXEC, 0)
+        return os.open(b".", _DIRECTORY_FLAGS, dir_fd=self._root)
 
     def _open_child(self, name: bytes) -> int:
         """In two steps, because older gVisor ignores O_NOFOLLOW beside O_DIRECTORY unless O_PATH is there."""

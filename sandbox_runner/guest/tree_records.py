@@ -67,6 +67,8 @@ REASONS = {
     7: "beyond the limit for all files together",
     8: "path longer than the limit",
     9: "vanished or changed its kind during the walk",
+    10: "holds more entries, or longer names, than the limits have room for",
+    11: "the limits have no room for it and what follows it in its directory",
 }
 """Why an entry was left out, by the number that travels (and that a snapshot's digest covers)."""
 
@@ -77,6 +79,7 @@ NOTES = {
     4: "git index captured without stat data and caches",
     5: "git index captured as it is: not in a form that can be normalised",
     6: "unreadable mode lifted to capture the contents",
+    7: "left out as well, without a line of their own",
 }
 """What was normalised on the way, by the number that travels."""
 

@@ -9,6 +9,7 @@ Standard library only, Python 3.8 and later.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -28,10 +29,15 @@ CHUNK_BYTES = 1 << 20
 
 _NOTHING = bytes(32)
 _FIFO, _SOCKET, _BLOCK, _CHARACTER, _UNREADABLE, _FILE_LIMIT, _TOTAL_LIMIT, _PATH_LIMIT, _GONE = range(1, 10)
-_HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED = range(1, 7)
+_NO_ROOM, _CUT = 10, 11
+_HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED, _UNNAMED = range(1, 8)
 _SPECIAL = {stat.S_IFIFO: _FIFO, stat.S_IFSOCK: _SOCKET, stat.S_IFBLK: _BLOCK, stat.S_IFCHR: _CHARACTER}
+_NOT_THERE = (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ESTALE)
 _OTHER = 0  # neither file, directory nor link: never opened
+_REST = 1  # stands for itself and for what follows it, for which there is no room
 _MAX_HARD_LINKS = 65536  # inodes remembered, so that a farm of links to one large file is hashed once
+_MAX_OMISSIONS, _OMISSION_BYTES = 10_000, 4 << 20  # those with a record of their own; the rest is counted
+_RECORD_BYTES = len(pack_scan(NOTE, 0, 0, _NOTHING, b""))
 
 
 class TooManyEntriesError(ValueError):
@@ -39,9 +45,15 @@ class TooManyEntriesError(ValueError):
 
 
 class Limits:
-    """What a walk may meet. A file or path beyond its limit is an omission; too many entries end the walk."""
+    """What a walk may meet. A file or path beyond its limit is an omission.
 
-    FIELDS = ("max_entries", "max_file_bytes", "max_path_bytes", "max_total_bytes")
+    Entries and the bytes of their records are reserved a directory at a time, before it is entered. In a
+    sandbox a directory for which too little is left is an omission as a whole: foreign code chose how many
+    there are and how long their names, and it must not choose how the run ends. On a user's own directory
+    too many entries end the walk.
+    """
+
+    FIELDS = ("max_entries", "max_file_bytes", "max_path_bytes", "max_scan_bytes", "max_total_bytes")
     __slots__ = FIELDS
 
     def __init__(
@@ -50,11 +62,13 @@ class Limits:
         max_file_bytes: int = 1 << 30,
         max_total_bytes: int = 8 << 30,
         max_path_bytes: int = 16 << 10,
+        max_scan_bytes: int = 128 << 20,
     ) -> None:
         self.max_entries = max_entries
         self.max_file_bytes = max_file_bytes
         self.max_total_bytes = max_total_bytes
         self.max_path_bytes = max_path_bytes
+        self.max_scan_bytes = max_scan_bytes
 
     def options(self) -> dict[str, int]:
         """The limits by name, as the header of a scan carries them."""
@@ -86,79 +100,112 @@ class _Walk:
         self._limits = limits
         self._keep = keep
         self._parts: list[bytes] = []
-        self._entries = 0
+        self._lift = lift
+        self._lost = 0  # why the cursor could not go on: from then on nothing is opened
+        self._entries = self._reserved = self._reserved_bytes = 0
+        self._omissions = self._omission_bytes = 0
         self._bytes = 0
         self._inodes: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._notes: dict[int, tuple[int, bytes]] = {}
 
     def run(self) -> Iterator[bytes]:
         """Depth first, without recursion: a tree may be deeper than the interpreter's stack."""
-        pending = [iter(self._listing())]
+        pending = [iter(self._listing(b"") or ())]
         while pending:
             found = next(pending[-1], None)
             if found is None:
                 pending.pop()
                 if pending:
-                    self.cursor.ascend()
+                    self._ascend()
                     self._parts.pop()
                 continue
             name, kind = found
             self._parts.append(name)
             path = b"/".join(self._parts)
-            entered = False
+            listing = None
             if self._keep is None or self._keep(path, kind == DIRECTORY):
-                self._count()
-                if kind == DIRECTORY and len(path) <= self._limits.max_path_bytes:
-                    record, entered = self._enter(name, path)
-                    yield record
+                if kind == DIRECTORY and not self._lost and len(path) <= self._limits.max_path_bytes:
+                    record, listing = self._enter(name, path)
                 else:
-                    yield self._entry(name, kind, path)
-            if entered:
-                pending.append(iter(self._listing()))
-            else:
+                    record = self._entry(name, kind, path)
+                if record:
+                    self._entries += 1
+                    yield record
+            if listing is None:
                 self._parts.pop()
+            else:
+                pending.append(iter(listing))
         if self.cursor.lifted:
             self._notes[_LIFTED] = (self.cursor.lifted, b"")
         for code, (count, path) in sorted(self._notes.items()):
             yield pack_scan(NOTE, code, count, _NOTHING, path)
         yield pack_scan(END, 0, self._entries, _NOTHING, b"")
 
-    def _listing(self) -> list[tuple[bytes, int]]:
-        room = self._limits.max_entries - self._entries
+    def _ascend(self) -> None:
+        """Back to the parent. Where that fails in a sandbox, all that is known by name becomes omissions."""
+        if self._lost:
+            return
+        try:
+            self.cursor.ascend()
+        except OSError as error:
+            if not self._lift:
+                raise
+            self._lost = _why(error)
+
+    def _listing(self, path: bytes) -> list[tuple[bytes, int]] | None:
+        """The names of the open directory, in order, with their kinds; ``None`` if there is no room for them.
+
+        Of the root there are as many as there is room for, and the first for which there is none.
+        """
+        room = self._limits.max_entries - self._reserved
+        bytes_left = self._limits.max_scan_bytes - self._reserved_bytes
+        each = _RECORD_BYTES + len(path) + 1
         found: list[tuple[bytes, int]] = []
+        size, over = 0, False
         with os.scandir(self.cursor.fd) as listing:
             for item in listing:
-                if len(found) > room:
+                if len(found) >= room and not self._lift:
                     raise TooManyEntriesError(f"more than {self._limits.max_entries} entries")
-                if item.is_symlink():
-                    kind = LINK
-                elif item.is_dir(follow_symlinks=False):
-                    kind = DIRECTORY
-                elif item.is_file(follow_symlinks=False):
-                    kind = FILE
-                else:
-                    kind = _OTHER
-                found.append((os.fsencode(item.name), kind))
+                name = os.fsencode(item.name)
+                found.append((name, _kind(item)))
+                size += each + len(name)
+                over = over or len(found) > room or size > bytes_left
+                if over and path and self._lift:
+                    return None
+                if len(found) > 2 * room or size > 2 * bytes_left:
+                    found, size = _first(found, room, bytes_left, each)
+        if over and self._lift:
+            found, size = _first(found, room, bytes_left, each)
         found.sort()
+        self._reserved += len(found)
+        self._reserved_bytes += size
         return found
 
-    def _count(self) -> None:
-        self._entries += 1
-        if self._entries > self._limits.max_entries:
-            raise TooManyEntriesError(f"more than {self._limits.max_entries} entries")
-
-    def _enter(self, name: bytes, path: bytes) -> tuple[bytes, bool]:
+    def _enter(self, name: bytes, path: bytes) -> tuple[bytes, list[tuple[bytes, int]] | None]:
+        """Go into a directory, if it can be entered and there is room for what is in it."""
         try:
             found = self.cursor.descend(name)
         except OSError as error:
-            return _omission(_why(error), path), False
+            return self._omission(_why(error), path), None
+        try:
+            listing = self._listing(path)
+            reason = _NO_ROOM
+        except OSError as error:
+            if not self._lift:
+                raise
+            listing, reason = None, _why(error)
+        if listing is None:
+            self._ascend()
+            return self._omission(reason, path), None
         if found.st_mode & 0o7000:
             self._note(_SPECIAL_BITS, path)
-        return pack_scan(DIRECTORY, 0, 0, _NOTHING, path), True
+        return pack_scan(DIRECTORY, 0, 0, _NOTHING, path), listing
 
     def _entry(self, name: bytes, kind: int, path: bytes) -> bytes:
         if len(path) > self._limits.max_path_bytes:
-            return _omission(_PATH_LIMIT, path)  # whole: it is longer by one name at most
+            return self._omission(_PATH_LIMIT, path)  # whole: it is longer by one name at most
+        if self._lost or kind == _REST:
+            return self._omission(self._lost or _CUT, path)
         try:
             if kind == LINK:
                 target = os.readlink(name, dir_fd=self.cursor.fd)
@@ -166,25 +213,25 @@ class _Walk:
             if kind == FILE:
                 return self._file(name, path)
             found = os.stat(name, dir_fd=self.cursor.fd, follow_symlinks=False)
-            return _omission(_SPECIAL.get(stat.S_IFMT(found.st_mode), _GONE), path)
+            return self._omission(_SPECIAL.get(stat.S_IFMT(found.st_mode), _GONE), path)
         except OSError as error:
-            return _omission(_why(error), path)
+            return self._omission(_why(error), path)
 
     def _file(self, name: bytes, path: bytes) -> bytes:
         fd = self.cursor.open_file(name)
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
-                return _omission(_GONE, path)
+                return self._omission(_GONE, path)
             if found.st_size > self._limits.max_file_bytes:
-                return _omission(_FILE_LIMIT, path)
+                return self._omission(_FILE_LIMIT, path)
             if self._bytes + found.st_size > self._limits.max_total_bytes:
-                return _omission(_TOTAL_LIMIT, path)
+                return self._omission(_TOTAL_LIMIT, path)
             size, digest = self._hashed(fd, found, path)
         finally:
             os.close(fd)
         if size > self._limits.max_file_bytes:  # it grew under our hands
-            return _omission(_FILE_LIMIT, path)
+            return self._omission(_FILE_LIMIT, path)
         self._bytes += size
         if found.st_mode & 0o7000:
             self._note(_SPECIAL_BITS, path)
@@ -216,17 +263,44 @@ class _Walk:
             self._inodes[inode] = (size, hasher.digest())
         return size, hasher.digest()
 
+    def _omission(self, reason: int, path: bytes) -> bytes:
+        """The record of something left out; none once there are too many, which a note counts."""
+        self._omissions += 1
+        self._omission_bytes += len(path)
+        if self._omissions > _MAX_OMISSIONS or self._omission_bytes > _OMISSION_BYTES:
+            self._note(_UNNAMED, path)
+            return b""
+        return pack_scan(OMISSION, reason, 0, _NOTHING, path)
+
     def _note(self, code: int, path: bytes) -> None:
         count, first = self._notes.get(code, (0, path))
         self._notes[code] = (count + 1, first)
 
 
-def _omission(reason: int, path: bytes) -> bytes:
-    return pack_scan(OMISSION, reason, 0, _NOTHING, path)
+def _kind(item: os.DirEntry[str]) -> int:
+    if item.is_symlink():
+        return LINK
+    if item.is_dir(follow_symlinks=False):
+        return DIRECTORY
+    return FILE if item.is_file(follow_symlinks=False) else _OTHER
+
+
+def _first(
+    found: list[tuple[bytes, int]], room: int, bytes_left: int, each: int
+) -> tuple[list[tuple[bytes, int]], int]:
+    """The first names, in order, for which there is room, and one more that stands for all the rest."""
+    found.sort()
+    size, count = 0, 0
+    for name, _kind_of in found:
+        if count >= room - 1 or size + each + len(name) > bytes_left:
+            break
+        size += each + len(name)
+        count += 1
+    return [*found[:count], (found[count][0], _REST)], size
 
 
 def _why(error: OSError) -> int:
-    return _UNREADABLE if isinstance(error, PermissionError) else _GONE
+    return _GONE if error.errno in _NOT_THERE else _UNREADABLE
 
 
 def normal_index(fd: int, size: int) -> tuple[bytes | None, int]:

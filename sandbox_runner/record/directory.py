@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox_runner.errors import StoreError
+from sandbox_runner.private import make_private, open_private
 from sandbox_runner.record import layout
 from sandbox_runner.record.attestation import attest, attested_files
 from sandbox_runner.record.chain import ChainOrigin
@@ -71,8 +72,7 @@ class RunDirectory:
         path = root / info.run_id
         hidden = root / f".{info.run_id}.{os.getpid()}.part"
         with store_errors(path, "create"):
-            root.mkdir(mode=layout.DIRECTORY_MODE, parents=True, exist_ok=True)
-            hidden.mkdir(mode=layout.DIRECTORY_MODE)
+            make_private(hidden)
         lock = -1
         try:
             lock = _lock(hidden / layout.LOCK)
@@ -149,8 +149,7 @@ class RunDirectory:
             raise StoreError(f"the record has an artifact {path!r} already")
         target = self.path / layout.ARTIFACTS / path
         with store_errors(target):
-            for folder in reversed(target.relative_to(self.path).parents[:-1]):
-                (self.path / folder).mkdir(mode=layout.DIRECTORY_MODE, exist_ok=True)
+            make_private(target.parent)
         write_new(target, data, durable=True)
         self._artifacts[path] = Artifact(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
         return self._artifacts[path]
@@ -224,7 +223,7 @@ class RunDirectory:
 
 def _lock(path: Path) -> int:
     with store_errors(path, "lock"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, layout.FILE_MODE)
+        descriptor = open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(descriptor, f"{os.getpid()}\n".encode())

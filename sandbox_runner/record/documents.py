@@ -13,11 +13,13 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_serializer,
 )
 
 from sandbox_runner.errors import VerificationError
-from sandbox_runner.record.encoding import compact, visible
+from sandbox_runner.record.encoding import compact
+from sandbox_runner.text import visible
 
 __all__ = [
     "Artifact",
@@ -38,8 +40,15 @@ Timestamp = Annotated[
     str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)$")
 ]
 Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:)?[0-9a-f]{64}$")]
-Shown = Annotated[str, BeforeValidator(lambda text: visible(text) if isinstance(text, str) else text)]
-"""Text from a command line or a file's name: what is no UTF-8 or steers a terminal is kept as its escape."""
+
+
+def _shown(text: Any, context: ValidationInfo) -> Any:
+    """A document that was written is read as it stands: its digest is attested."""
+    return visible(text) if isinstance(text, str) and context.mode == "python" else text
+
+
+Shown = Annotated[str, BeforeValidator(_shown)]
+"""Text from a command line or a file's name: what is no UTF-8 or is not seen is kept as its escape."""
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Json = dict[str, Any]
 

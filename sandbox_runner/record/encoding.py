@@ -10,17 +10,14 @@ from typing import Any, Final
 import orjson
 
 from sandbox_runner.record import fields
+from sandbox_runner.text import escape_json, visible
 from sandbox_runner.world.canonical import canonical_json
 
-__all__ = ["ascii_form", "canonical_fact", "compact", "visible"]
+__all__ = ["ascii_form", "ascii_lines", "canonical_fact", "compact", "visible"]
 
 _encode = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False
 ).encode
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    code: f"\\u{code:04x}"
-    for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
-}
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 
 
@@ -65,7 +62,7 @@ def ascii_form(canonical: bytes) -> bytes:
     """
     if canonical.isascii() and b"\x7f" not in canonical:
         return canonical
-    return _NOT_PLAIN.sub(_escape, canonical.decode()).encode()
+    return _NOT_PLAIN.sub(_escape, canonical.decode("utf-8", "surrogatepass")).encode()
 
 
 def compact(value: Any) -> bytes:
@@ -77,11 +74,26 @@ def compact(value: Any) -> bytes:
     return _encode(value).replace("\x7f", "\\u007f").encode()
 
 
-def visible(text: str) -> str:
-    """The text with control, line-separating and direction-changing characters as escapes, surrogates too."""
-    return text.translate(_CONTROL).encode("utf-8", "backslashreplace").decode()
+def ascii_lines(lines: bytes) -> bytes:
+    """JSON lines in canonical form as lines of printable ASCII that say the same; see ``ascii_form``.
+
+    A lone surrogate, which the guest may meet in a name, stays what it is: its escape.
+
+    Raises:
+        ValueError: they are no UTF-8, a line is no JSON object, or the last one has no end.
+    """
+    *whole, rest = lines.split(b"\n")
+    if rest:
+        raise ValueError("the last line has no end")
+    stored = [ascii_form(line) + b"\n" for line in whole]
+    try:
+        objects = all(isinstance(json.loads(line), dict) for line in stored)
+    except RecursionError:
+        objects = False
+    if not objects:
+        raise ValueError("a line is no JSON object")
+    return b"".join(stored)
 
 
 def _escape(match: re.Match[str]) -> str:
-    units = match.group().encode("utf-16-be")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+    return escape_json(match.group())

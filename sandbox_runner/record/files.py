@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sandbox_runner.errors import StoreError, VerificationError
-from sandbox_runner.record.layout import FILE_MODE
+from sandbox_runner.private import open_private
 
 __all__ = [
     "AppendOnlyFile",
@@ -50,7 +50,7 @@ def write_new(path: Path, data: bytes | Iterable[bytes], *, durable: bool = Fals
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")  # two threads may write one file
     with store_errors(path):
         try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+            descriptor = open_private(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             with os.fdopen(descriptor, "wb", _CHUNK) as target:
                 target.writelines((data,) if isinstance(data, bytes) else data)
                 target.flush()
@@ -86,9 +86,7 @@ class AppendOnlyFile:
         self._size = 0
         self._broken = False
         with store_errors(path, "create"):
-            self._descriptor = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, FILE_MODE
-            )
+            self._descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
     def append(self, line: bytes) -> None:
         """Append one line, newline included.

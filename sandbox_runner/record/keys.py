@@ -6,7 +6,8 @@
         └── ID.pub       0600   public keys whose signatures are accepted, SubjectPublicKeyInfo PEM
 
 The public half of every key made here is trusted from the start and stays trusted after ``new``, so old
-records still verify. A key's id is the SHA-256 of its DER SubjectPublicKeyInfo, 64 hexadecimal digits.
+records still verify. Neither half of a key is taken from a folder or a file that others can write or that
+belongs to another user. A key's id is the SHA-256 of its DER SubjectPublicKeyInfo, 64 hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sandbox_runner.errors import ConfigurationError, VerificationError
+from sandbox_runner.private import check_private, make_private, open_private
 from sandbox_runner.record.files import read_bounded, store_errors, write_new
-from sandbox_runner.record.layout import DIRECTORY_MODE, FILE_MODE
 
 __all__ = [
     "PublicKey",
@@ -100,11 +101,12 @@ def signing_key(folder: Path) -> SigningKey:
 
     Raises:
         StoreError: the folder cannot be written.
-        ConfigurationError: the key is readable by others, or no Ed25519 key.
+        ConfigurationError: the key is readable by others, or no Ed25519 key; others can write the folder.
     """
     path = folder / _PRIVATE
     if not path.exists():
         _publish(folder, replace=False)
+    _check(folder, path)
     return load_signing_key(path)
 
 
@@ -113,20 +115,22 @@ def new_signing_key(folder: Path) -> SigningKey:
     if (folder / _PRIVATE).exists():
         trust(folder, signing_key(folder).public)
     _publish(folder, replace=True)
-    return load_signing_key(folder / _PRIVATE)
+    return signing_key(folder)
 
 
 def trusted_keys(folder: Path, extra: Iterable[PublicKey] = ()) -> tuple[PublicKey, ...]:
     """The keys whose signatures are accepted: those of ``trusted/`` and ``extra``, ordered by id.
 
     Raises:
-        ConfigurationError: a file of ``trusted/`` holds no Ed25519 public key.
+        ConfigurationError: a file of ``trusted/`` holds no Ed25519 public key; others can write it, or a
+            folder on the way.
     """
     keys = {key.id: key for key in extra}
     if (folder / _PRIVATE).exists():
         own = signing_key(folder).public
         keys[own.id] = own
     for path in (folder / _TRUSTED).glob("*.pub"):
+        _check(folder, path)
         key = load_public_key(path)
         keys[key.id] = key
     return tuple(keys[name] for name in sorted(keys))
@@ -136,7 +140,8 @@ def trust(folder: Path, key: PublicKey) -> Path:
     """Accept a key's signatures from now on; returns where it is kept. Remove the file to stop."""
     path = folder / _TRUSTED / f"{key.id}.pub"
     with store_errors(path):
-        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(path.parent)
+    _check(folder, path.parent)
     write_new(path, key.pem)
     return path
 
@@ -196,9 +201,10 @@ def _publish(folder: Path, *, replace: bool) -> None:
     )
     path, part = folder / _PRIVATE, folder / f".{_PRIVATE}.{secrets.token_hex(8)}"
     with store_errors(path):
-        folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_private(folder)
+        _check(folder, folder)
         try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as target:
+            with os.fdopen(open_private(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as target:
                 target.write(pem)
                 target.flush()
                 os.fsync(target.fileno())
@@ -209,6 +215,11 @@ def _publish(folder: Path, *, replace: bool) -> None:
         finally:
             part.unlink(missing_ok=True)
     trust(folder, load_signing_key(path).public)
+
+
+def _check(folder: Path, path: Path) -> None:
+    with store_errors(path, "look at"):
+        check_private(path, below=folder)
 
 
 def _link(part: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The files of a run record, their limits and modes: one place, used by writer, reader and verifier."""
+"""The files of a run record, their limits: one place, used by writer, reader and verifier."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ __all__ = [
     "ARTIFACTS",
     "ATTESTATION",
     "CALLS",
-    "DIRECTORY_MODE",
     "DISPATCHED",
-    "FILE_MODE",
     "LINE_LIMIT",
     "LOCK",
     "META_TRAIL",
@@ -39,9 +37,6 @@ LOCK: Final = "run.lock"
 
 OPEN_ONLY: Final = (DISPATCHED, LOCK)
 """Removed once a record is sealed; one that a crash at the very end leaves behind says nothing any more."""
-
-DIRECTORY_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
 
 _MIB: Final = 1024 * 1024
 LINE_LIMIT: Final = 1 * _MIB

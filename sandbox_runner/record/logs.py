@@ -17,7 +17,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from sandbox_runner.record import fields
-from sandbox_runner.record.encoding import visible
+from sandbox_runner.text import ascii_json, visible
 
 __all__ = ["Event", "Log", "build_log", "escape_controls", "people_log", "people_processors", "redact"]
 
@@ -51,17 +51,19 @@ def people_log(
 
 def people_processors(*, colours: bool = False, json: bool = False) -> list[Callable[..., Any]]:
     """What turns an event into a line for people: secrets out, controls visible, one line."""
-    render: Callable[..., Any] = (
-        structlog.processors.JSONRenderer(ensure_ascii=True, sort_keys=True)
-        if json
-        else structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
+    console = structlog.dev.ConsoleRenderer(
+        colors=colours, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    render: list[Callable[..., Any]] = (
+        [structlog.processors.JSONRenderer(serializer=_json)] if json else [_spell_out, console]
     )
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
         redact,
         escape_controls,
-        render,
+        *render,
     ]
 
 
@@ -76,10 +78,24 @@ def redact(_logger: Any, _method: str, event: Event) -> Event:
 
 def escape_controls(_logger: Any, _method: str, event: Event) -> Event:
     """Make control and direction characters visible: an event is one line and cannot steer a terminal."""
-    for name, value in event.items():
-        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+    for name, value in list(event.items()):
+        if isinstance(value, str):
             event[name] = visible(value)
+        if not (name.isascii() and name.isprintable()):
+            event[visible(name)] = event.pop(name)
     return event
+
+
+def _spell_out(_logger: Any, _method: str, event: Event) -> Event:
+    """What is neither text nor number is written as Python shows it; that has to be seen as well."""
+    for name, value in event.items():
+        if not isinstance(value, str | int | float | None):
+            event[name] = visible(repr(value))
+    return event
+
+
+def _json(event: Event, **how: Any) -> str:
+    return ascii_json(event, sort_keys=True, **how)
 
 
 def build_log(sink: Any, processors: list[Callable[..., Any]], level: int = logging.INFO) -> Log:

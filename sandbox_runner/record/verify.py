@@ -33,13 +33,13 @@ from sandbox_runner.errors import SandboxRunnerError, VerificationError
 from sandbox_runner.record import layout
 from sandbox_runner.record.attestation import attested_files, check_attestation, read_envelope
 from sandbox_runner.record.documents import RunResult, RunState
-from sandbox_runner.record.encoding import visible
 from sandbox_runner.record.evidence import LogWalk, walk_log
 from sandbox_runner.record.files import sha256_of
 from sandbox_runner.record.keys import PublicKey
 from sandbox_runner.record.proof import check_counts, check_events, check_meta_trail, read_events
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import TrailEvent
+from sandbox_runner.text import visible
 from sandbox_runner.trail import Trail, load
 
 __all__ = ["Check", "SnapshotCheck", "verify_record"]

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from sandbox_runner.replay.event import TrailEvent, verify_chain
+from sandbox_runner.text import visible
 from sandbox_runner.trail.operations import METHODS, TrailOpcodes
 from sandbox_runner.world.call import Status
 
@@ -186,7 +187,5 @@ def _line(event: TrailEvent) -> str:
     mark = _MARKS[event.status]
     name = TrailOpcodes(event.opcode).name
     # A result is a stranger's text: a line break or an escape sequence would forge lines of the summary.
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in event.result[:60]
-    )
+    shown = visible(event.result[:60])
     return f"  [{mark}] #{event.step_index:03d} {name:<14} {event.duration_ms:.1f}ms  {shown}"

@@ -10,6 +10,7 @@ from typing import Any
 from sandbox_runner.errors import GuestError
 from sandbox_runner.guest.wire import FrameError, split_blobs
 from sandbox_runner.record import RunDirectory
+from sandbox_runner.record.encoding import ascii_lines
 from sandbox_runner.sandbox import Sandbox
 
 __all__ = ["keep_ledger", "keep_pushes"]
@@ -21,6 +22,10 @@ _SLUG = 40  # characters of a name that stay readable in a file name
 def keep_ledger(sandbox: Sandbox, directory: RunDirectory) -> dict[str, Any]:
     """Keep the guest's ledger and bottles as ``ledger.jsonl`` and ``bottles.jsonl``.
 
+    Both are stored in ASCII, as ``calls.jsonl`` is: a line says the same, and whoever reads it with any tool
+    sees all of it. The ledger's chain is over the canonical form (RFC 8785) of an entry without its
+    ``digest``, which is the same for both spellings.
+
     Raises:
         GuestError: what the guest handed out is not of the agreed form.
     """
@@ -31,7 +36,11 @@ def keep_ledger(sandbox: Sandbox, directory: RunDirectory) -> dict[str, Any]:
         raise GuestError(f"the guest's ledger cannot be read: {problem}") from problem
     for name in ("ledger", "bottles"):
         if parts.get(name):
-            directory.add_artifact(f"{name}.jsonl", parts[name])
+            try:
+                lines = ascii_lines(parts[name])
+            except ValueError as problem:
+                raise GuestError(f"the guest's {name} is not of the agreed form: {problem}") from problem
+            directory.add_artifact(f"{name}.jsonl", lines)
     return {"entries": _count(answer.header, "entries"), "head": _hex(answer.header, "head")}
 
 

@@ -8,6 +8,9 @@
 
 Every path a tenant's name leads to lies below that tenant's folder: another tenant's run or snapshot is
 simply not found, also when its digest is known.
+
+Every directory that is made is private to its owner. One that is there already and that others can write, or
+that belongs to another user, is refused with the way out: what lies below could be anybody's.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 import platformdirs
 
 from sandbox_runner.errors import ConfigurationError, StoreError
+from sandbox_runner.private import check_private, make_private
 from sandbox_runner.snapshot import SnapshotStore
 
 __all__ = ["DEFAULT_TENANT", "Home"]
@@ -31,14 +35,20 @@ class Home:
     """Where state lives: ``path``, else ``$SANDBOX_RUNNER_HOME``, else the platform's user data directory."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        chosen = (
-            path or os.environ.get("SANDBOX_RUNNER_HOME") or platformdirs.user_data_path("sandbox-runner")
-        )
-        self.path = Path(chosen).expanduser().absolute()
+        chosen = path or os.environ.get("SANDBOX_RUNNER_HOME")
+        try:
+            place = Path(chosen) if chosen else platformdirs.user_data_path("sandbox-runner")
+            self.path = place.expanduser().absolute()
+        except (RuntimeError, OSError) as problem:  # no home directory; no current directory
+            reason = problem.strerror if isinstance(problem, OSError) else "there is no home directory"
+            raise ConfigurationError(
+                f"cannot tell where the state directory {chosen or ''} is: {reason}".replace("  ", " "),
+                hint="Point SANDBOX_RUNNER_HOME at a directory by its absolute path.",
+            ) from problem
 
     @property
     def keys(self) -> Path:
-        """Folder of the signing key; made private on first use by whoever writes a key."""
+        """Folder of the signing key."""
         return self._folder("keys")
 
     def runs(self, tenant: str = DEFAULT_TENANT) -> Path:
@@ -52,7 +62,8 @@ class Home:
     def _folder(self, *parts: str) -> Path:
         folder = self.path.joinpath(*parts)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(folder)
+            check_private(folder, below=self.path)
         except OSError as problem:
             raise StoreError(
                 f"cannot make the state directory {folder}: {problem.strerror}",

@@ -35,13 +35,21 @@ from sandbox_runner.runner.inputs import TrailInput
 from sandbox_runner.runner.plan import Wishes, may_run, sandbox_spec
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
 from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
-from sandbox_runner.runner.summary import facts_of_snapshot, outcome_of, refusals_of, verdict_source
+from sandbox_runner.runner.summary import (
+    clipped_limits,
+    facts_of_snapshot,
+    outcome_of,
+    refusals_of,
+    verdict_source,
+)
 from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, ensure_image, seccomp_sha256
 from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
 from sandbox_runner.trail import OPERATIONS
 from sandbox_runner.world import MockWorld, Status, call_for
 
 __all__ = ["Run"]
+
+_LOST = "What ran in it used the memory up; its workspace, ledger and pushes are lost."
 
 
 @dataclass(slots=True)
@@ -184,8 +192,12 @@ class Run:
     def _replay(
         self, sandbox: Sandbox, base: Snapshot | None, directory: RunDirectory, ending: _Ending
     ) -> None:
-        self._report(Phase.SANDBOX, f"{sandbox.runtime.name}, started in {sandbox.started_s:.2f} s")
+        clipped = clipped_limits(self.privileges.resources, sandbox.resources)
+        told = f"; this machine has less than the policy allows: {', '.join(clipped)}" if clipped else ""
+        self._report(Phase.SANDBOX, f"{sandbox.runtime.name}, started in {sandbox.started_s:.2f} s{told}")
         directory.update(
+            limits=sandbox.resources.model_dump(mode="json"),
+            options={**directory.info.options, **({"clipped": clipped} if clipped else {})},
             image=ImageInfo(reference=sandbox.image.name, id=sandbox.image.id),
             seccomp_sha256=seccomp_sha256(),
             runtime=sandbox.runtime.name,
@@ -195,7 +207,8 @@ class Run:
         if not self.privileges.writes:
             sandbox.seal()
         recorder = directory.recorder(log=self.log, context={"container": sandbox.container_id[:12]})
-        guarded = GuardedWorld(ContainerWorld(sandbox), self.policy, refusals=self.admission.refused)
+        world = ContainerWorld(sandbox)
+        guarded = GuardedWorld(world, self.policy, refusals=self.admission.refused)
         ending.executor = TrailExecutor(
             RecordedWorld(guarded, recorder),
             self.source.trail,
@@ -206,7 +219,10 @@ class Run:
             refusals=refusals_of(self.source.trail, self.admission),
         )
         ending.result = ending.executor.execute()
-        self._keep(sandbox, directory, ending)
+        if world.ended is None:
+            self._keep(sandbox, directory, ending)
+        else:
+            ending.error = f"{world.ended} {_LOST}"
         ending.status, ending.exit_code = outcome_of(ending.result.events)
 
     def _keep(self, sandbox: Sandbox, directory: RunDirectory, ending: _Ending) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandbox_runner.errors import ExitCode
-from sandbox_runner.policy import Admission, Policy, Privileges
+from sandbox_runner.policy import Admission, Policy, Privileges, Resources
 from sandbox_runner.record import RunStatus
 from sandbox_runner.replay import TrailEvent
 from sandbox_runner.snapshot import Snapshot, json_path
 from sandbox_runner.trail import OPERATIONS, Trail
 from sandbox_runner.world import Outcome, Status
 
-__all__ = ["facts_of_snapshot", "outcome_of", "refusals_of", "verdict_source"]
+__all__ = ["clipped_limits", "facts_of_snapshot", "outcome_of", "refusals_of", "verdict_source"]
 
 _LISTED = 1000  # omissions that the record names; the snapshot names all
 
@@ -38,6 +38,16 @@ def refusals_of(trail: Trail, admission: Admission) -> Mapping[int, Outcome]:
         )
         for index, violation in admission.refused.items()
         if index >= 0 and OPERATIONS[trail.steps[index].opcode].method is None
+    }
+
+
+def clipped_limits(asked: Resources, given: Resources) -> dict[str, dict[str, Any]]:
+    """The limits that the Engine's machine could not give, by name: what was ``asked``, what is ``given``."""
+    limits = given.model_dump(mode="json")
+    return {
+        name: {"asked": wanted, "given": limits[name]}
+        for name, wanted in asked.model_dump(mode="json").items()
+        if limits[name] != wanted
     }
 
 

@@ -27,6 +27,7 @@ __all__ = ["Answer", "Channel"]
 _RECEIVE_BYTES = 1 << 18
 _FLUSH_BYTES = 1 << 16  # queued requests leave at once past this size, else when an answer is awaited
 _LOOK_OUT_S = 0.0005  # twice what a call takes that touches one small file
+_LAST_ANSWERS_S = 2.0  # how long a stream that takes no more may still give what it has
 _STDERR_BYTES = 4_096  # the guest's last words, for an error's text
 
 
@@ -70,6 +71,8 @@ class Channel:
         self._next = 0
         self._abandoned = 0
         self.ended = False
+        # Why the stream takes no more, and until when it may still give.
+        self._deaf: tuple[str, float] | None = None
         self._errors = bytearray()
 
     @property
@@ -95,6 +98,8 @@ class Channel:
 
     def write(self, data: bytes) -> None:
         """Queue bytes that are no frame: the bundle that boots the guest."""
+        if self._deaf is not None:
+            return
         self._queue.append(memoryview(data))
         self._queued += len(data)
 
@@ -118,6 +123,8 @@ class Channel:
     def flush(self, *, allowance_s: float = 0.0) -> None:
         """Hand over what is queued: all of it within ``allowance_s``, or by default what is taken at once."""
         self._write_some()
+        if self._deaf is not None and allowance_s:
+            raise ChannelError(f"The stream to the guest broke: {self._deaf[0]}.")
         end = time.monotonic() + allowance_s
         while self._queue and allowance_s:
             self._watch(select.POLLOUT)
@@ -210,8 +217,13 @@ class Channel:
         if self._queue:
             self._write_some()
         self._watch(select.POLLIN | select.POLLOUT if self._queue else select.POLLIN)
+        if self._deaf is not None:
+            end = min(end, self._deaf[1])
         left = end - time.monotonic()
         events = self._due(request) or self._poll.poll(max(0.0, left) * 1000)
+        if not events and self._deaf is not None:
+            self.ended = True
+            raise ChannelError(f"The stream to the guest broke: {self._deaf[0]}.")
         if not events:
             raise ChannelError(
                 f"The guest did not answer a {request.kind} request within {request.allowance_s:g} s."
@@ -273,8 +285,10 @@ class Channel:
         except BlockingIOError:
             return
         except OSError as error:
-            self.ended = True
-            raise ChannelError(f"The stream to the guest broke: {error.strerror}.") from error
+            # Answers that came before the end are still to be had, and tell which request met it.
+            self._deaf = (error.strerror or "", time.monotonic() + _LAST_ANSWERS_S)
+            self._queue.clear()
+            self._queued = 0
 
 
 def _told(fault: object) -> str:

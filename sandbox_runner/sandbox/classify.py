@@ -2,7 +2,9 @@
 
 A container whose guest lives is no fault, even where Docker reports ``OOMKilled``: the kernel ended a process
 of the workspace's, and the step that started it fails. A guest that is gone, frozen, or never came up is a
-fault, and no step of that sandbox has passed or failed since its last answer.
+fault, and no step of that sandbox has passed or failed since its last answer; but where the guest itself went
+with the memory that a step's programs used up, a trail could choose that fault, so it is the step's failure.
+``starved`` is how that is told, from Docker's events alone.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Cause", "Finding", "classify"]
+__all__ = ["Cause", "Finding", "classify", "memory_ended", "starved"]
 
 
 class Cause(StrEnum):
@@ -79,6 +81,33 @@ def classify(
     return _ended(code, oom=bool(state.get("OOMKilled")))
 
 
+def memory_ended(code: int) -> Finding:
+    """The finding about a guest that went with the memory."""
+    sentence = "the guest was killed because the memory limit was reached"
+    return Finding(Cause.OUT_OF_MEMORY, fault=True, sentence=sentence, exit_code=code, hint=_RAISE_MEMORY)
+
+
+def starved(history: Sequence[Mapping[str, Any]], *, within_s: float) -> bool:
+    """Whether the memory limit ended a container: reached shortly before the end, and nobody killed it.
+
+    Args:
+        history: Docker's events about it, oldest first.
+        within_s: how long before the end counts, in seconds; what happened earlier was another call's.
+    """
+    actions = [str(event.get("Action", "")) for event in history]
+    if "kill" in actions or "die" not in actions:
+        return False
+    ended = _moment(history[actions.index("die")])
+    reached = [_moment(event) for event, action in zip(history, actions, strict=True) if action == "oom"]
+    return any(moment > 0 and ended - within_s <= moment for moment in reached)
+
+
+def _moment(event: Mapping[str, Any]) -> float:
+    """When something happened, by the Engine's clock, in seconds; 0 where it does not say."""
+    told = event.get("timeNano")
+    return told / 1e9 if isinstance(told, int) else 0.0
+
+
 def _present(state: Mapping[str, Any]) -> Finding:
     """A container that is there; Docker calls a paused one running too."""
     if state.get("Paused"):
@@ -135,10 +164,7 @@ def _ended(code: int, *, oom: bool) -> Finding:
         return _not_started(code, "")
     if code == 128 + signal.SIGKILL:
         if oom:
-            sentence = "the guest was killed because the memory limit was reached"
-            return Finding(
-                Cause.OUT_OF_MEMORY, fault=True, sentence=sentence, exit_code=code, hint=_RAISE_MEMORY
-            )
+            return memory_ended(code)
         return Finding(Cause.KILLED, fault=True, sentence="the guest was killed from outside", exit_code=code)
     if 128 < code < 128 + signal.NSIG:
         name = signal.strsignal(code - 128) or "unknown"

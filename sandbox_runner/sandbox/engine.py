@@ -10,8 +10,10 @@ import os
 import re
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import docker
@@ -21,10 +23,12 @@ from docker.transport import UnixHTTPAdapter
 from docker.utils import kwargs_from_env
 
 from sandbox_runner.errors import DockerError
+from sandbox_runner.sandbox.confinement import Machine, machine_of
 from sandbox_runner.sandbox.runtimes import RuntimeChooser
 
 __all__ = ["CALL_DEADLINE_S", "Attachment", "Engine"]
 
+_CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 _CONNECTIONS = 64  # kept open between calls; more at once than that is nobody's machine
 CALL_DEADLINE_S = 30  # a healthy Engine answers in milliseconds; a loaded one in a few seconds
 _Answer = TypeVar("_Answer")
@@ -124,6 +128,43 @@ class Engine:
         if self._info is None:
             self._info = self.call("describe itself", self.api.info)
         return self._info
+
+    def machine(self) -> Machine:
+        """What the Engine's machine has."""
+        info = self.info()
+        return machine_of(info, core_pattern=self._core_pattern(info))
+
+    def _core_pattern(self, info: Mapping[str, Any]) -> str | None:
+        """Where crashes go on the Engine's machine, or ``None`` unless it is plainly this one."""
+        here, told = os.uname(), (info.get("Name"), info.get("KernelVersion"))
+        if (here.nodename, here.release) != told:
+            return None
+        if not isinstance(self.api.get_adapter(self.api.base_url), UnixHTTPAdapter):
+            return None
+        try:
+            with _CORE_PATTERN.open(errors="replace") as file:
+                return file.read(256)  # the kernel keeps 128 bytes
+        except OSError:
+            return None
+
+    def daemon_capabilities(self) -> int | None:
+        """The capabilities of the daemon as a mask, ``None`` where it is not a process of this machine."""
+        adapter = self.api.get_adapter(self.api.base_url)
+        if not isinstance(adapter, UnixHTTPAdapter):
+            return None
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self.api.timeout)
+                probe.connect(adapter.socket_path)
+                peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            process = Path("/proc", str(struct.unpack("3i", peer)[0]))
+            if process.joinpath("comm").read_text().strip() != "dockerd":
+                return None  # what opened the socket for it, or a relay
+            with process.joinpath("status").open() as file:
+                found = re.search(r"^CapEff:\s*([0-9a-f]+)$", file.read(1 << 16), re.MULTILINE)
+        except OSError:
+            return None
+        return int(found[1], 16) if found else None
 
     def runtimes(self) -> RuntimeChooser:
         """What chooses among this Engine's runtimes, and remembers."""

@@ -23,11 +23,14 @@ from sandbox_runner.sandbox.spec import SandboxSpec
 
 __all__ = ["Isolation", "ask_inside", "judge", "look_inside"]
 
+# What programs need of /proc and /sys, what is the container's own, and what only tells what every program
+# can ask the kernel or the processor anyway.
+_NEEDED = ("cgroup", "cpuinfo", "filesystems", "fs", "mounts", "net", "self", "sys", "sysvipc", "thread-self")
 _LOOK_S = 60.0
 _ANSWER_BYTES = 1 << 16
 
 _QUESTIONS = """
-import json, os, sys
+import json, mmap, os, resource, sys
 def read(path):
     try:
         with open(path) as file:
@@ -50,6 +53,16 @@ def told(path):
             return bool(file.read(1))
     except (OSError, UnicodeDecodeError):
         return False
+def also(top):
+    names = (name for name in os.listdir(top) if not name.isdigit() and name not in known)
+    return [path for path in (top + "/" + name for name in sorted(names)) if told(path)]
+known = json.loads(sys.argv[2])
+def huge():
+    try:
+        mmap.mmap(-1, 1 << 21, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000).close()
+        return "mapped"
+    except OSError as error:
+        return error.errno
 print(json.dumps({
     "capabilities": int(status.get("CapBnd", "-1"), 16),
     "no_new_privs": status.get("NoNewPrivs", "").strip(),
@@ -58,6 +71,20 @@ print(json.dumps({
     "routes": len(read("/proc/net/route").splitlines()) - 1,
     "writable": [path for path in ("/", "/etc", "/usr", "/root", "/proc/sys", "/sys") if writable(path)],
     "unmasked": [path for path in json.loads(sys.argv[1]) if told(path)],
+    "also": also("/proc") + also("/sys") + also("/sys/fs"),
+    "core_limit": resource.getrlimit(resource.RLIMIT_CORE)[0],
+    "core_pattern": read("/proc/sys/kernel/core_pattern").strip(),
+    "crash_lines": read("/proc/sys/debug/exception-trace").strip(),
+    "killed_lines": read("/proc/sys/kernel/seccomp/actions_logged").split(),
+    "groups": sorted({line.split(":", 2)[-1] for line in read("/proc/self/cgroup").splitlines()}),
+    "huge": huge(),
+    "socket_limit": read("/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes").strip(),
+    "huge_pages": read("/proc/sys/vm/nr_hugepages").strip(),
+    "security_module": read("/proc/self/attr/current").strip(chr(0)).strip(),
+    "sockets": told("/proc/net/sockstat"),
+    "disk": os.statvfs("/").f_blocks > 0,
+    "places": "/containers/" in read("/proc/self/mountinfo"),
+    "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     "kernel": os.uname().release,
     "python": sys.version.split()[0],
 }))
@@ -87,7 +114,8 @@ def look_inside(engine: Engine, *, image: Image, runtime: str) -> Isolation:
     Raises:
         SandboxError: the container cannot be started, or did not answer.
     """
-    answer = ask_inside(engine, _QUESTIONS, json.dumps(MASKED), image=image, runtime=runtime)
+    lists = json.dumps(MASKED), json.dumps(_NEEDED)
+    answer = ask_inside(engine, _QUESTIONS, *lists, image=image, runtime=runtime)
     try:
         return judge(json.loads(answer), runtime)
     except (ValueError, LookupError, TypeError) as error:
@@ -127,6 +155,8 @@ def judge(facts: Mapping[str, Any], runtime: str) -> Isolation:
     if facts["unmasked"]:
         told = f"{len(facts['unmasked'])} masked paths can be read"
         (notes if gvisor else problems).append(f"{told}, of gVisor's own kernel" if gvisor else told)
+    if also := () if gvisor else facts.get("also", ()):
+        notes.append(f"no mask covers {', '.join(also[:8])}{' and more' if len(also) > 8 else ''}")
     return Isolation(not problems, tuple(problems), tuple(notes), facts)
 
 

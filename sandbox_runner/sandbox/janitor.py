@@ -2,22 +2,24 @@
 
 A container outlives its runner when it was paused, not yet started, or Docker itself crashed; a volume may
 stay behind it. Both say by their labels who owns them and how long they may live at most (see ``owner``).
-What a living process owns is never touched, nor what carries no label of ours.
+What a living process owns is never touched, nor what carries no label of ours, nor what carries our label
+without having it from us: inherited from an image, given by hand, or from an image that is gone, so that
+nobody can tell.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sandbox_runner.errors import DockerError
 from sandbox_runner.sandbox.engine import Engine
-from sandbox_runner.sandbox.owner import LABEL, Life, life_of
+from sandbox_runner.sandbox.owner import LABEL, Life, is_claimed, life_of
 from sandbox_runner.sandbox.receipt import force_container, force_volume
 
-__all__ = ["Leftover", "clean", "find_leftovers"]
+__all__ = ["Leftover", "Stranger", "clean", "find_leftovers", "find_strangers"]
 
 _RUN = f"{LABEL}.run"
 _GONE_S = 10.0
@@ -45,18 +47,40 @@ class Leftover:
     removed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """One thing that carries our label and is not ours to remove; ``kind`` and ``id`` as of a leftover."""
+
+    kind: str
+    id: str
+
+
 def find_leftovers(engine: Engine) -> tuple[Leftover, ...]:
     """Everything of ours that no living process owns, containers first.
 
     Raises:
         DockerError: Docker does not answer.
     """
-    filters = {"label": _RUN}
-    containers = engine.call("list containers", engine.api.containers, all=True, filters=filters)
-    volumes = engine.call("list volumes", engine.api.volumes, filters={**filters, "dangling": True})
-    return (
-        *_orphans("container", "Id", "State", containers),
-        *_orphans("volume", "Name", None, volumes.get("Volumes") or ()),
+    found = []
+    for kind, entry in _labelled(engine):
+        labels = entry.get("Labels") or {}
+        life = life_of(labels)
+        if life in {Life.DEAD, Life.OVERDUE} and _is_ours(engine, kind, entry):
+            state = str(entry.get("State", "")) if kind == "container" else "unused"
+            found.append(Leftover(kind, _name(kind, entry), str(labels[_RUN]), state, life))
+    return tuple(found)
+
+
+def find_strangers(engine: Engine) -> tuple[Stranger, ...]:
+    """What carries the label of our runs and is left alone, because no runner of ours has put it there.
+
+    Raises:
+        DockerError: Docker does not answer.
+    """
+    return tuple(
+        Stranger(kind, _name(kind, entry))
+        for kind, entry in _labelled(engine)
+        if not _is_ours(engine, kind, entry)
     )
 
 
@@ -76,17 +100,27 @@ def clean(engine: Engine, *, dry_run: bool = False) -> tuple[Leftover, ...]:
     return (*cleaned, *(_removed(engine, leftover) for leftover in freed if leftover.id not in known))
 
 
-def _orphans(
-    kind: str, name: str, state: str | None, listed: Iterable[Mapping[str, Any]]
-) -> tuple[Leftover, ...]:
-    found = []
-    for entry in listed:
-        labels = entry.get("Labels") or {}
-        life = life_of(labels)
-        if life in {Life.DEAD, Life.OVERDUE}:
-            told = str(entry.get(state, "")) if state else "unused"
-            found.append(Leftover(kind, str(entry[name]), str(labels.get(_RUN, "")), told, life))
-    return tuple(found)
+def _labelled(engine: Engine) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Containers, and volumes that nothing uses, with our label: their kind and how Docker lists them."""
+    filters = {"label": _RUN}
+    containers = engine.call("list containers", engine.api.containers, all=True, filters=filters)
+    yield from (("container", entry) for entry in containers)
+    volumes = engine.call("list volumes", engine.api.volumes, filters={**filters, "dangling": True})
+    yield from (("volume", entry) for entry in volumes.get("Volumes") or ())
+
+
+def _name(kind: str, entry: Mapping[str, Any]) -> str:
+    return str(entry["Id" if kind == "container" else "Name"])
+
+
+def _is_ours(engine: Engine, kind: str, entry: Mapping[str, Any]) -> bool:
+    inherited: Mapping[str, str] = {}
+    if kind == "container":
+        image = engine.image(str(entry.get("ImageID", "")))
+        if image is None:
+            return False
+        inherited = (image.get("Config") or {}).get("Labels") or {}
+    return is_claimed(entry.get("Labels") or {}, inherited)
 
 
 def _removed(engine: Engine, leftover: Leftover) -> Leftover:

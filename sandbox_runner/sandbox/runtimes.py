@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import ConfigurationError, ImageChangedError, SandboxError
+from sandbox_runner.private import make_private
 
 __all__ = ["AUTO", "RuntimeChoice", "RuntimeChooser"]
 
@@ -113,7 +114,7 @@ def _write(cache: Path | None, key: str, found: RuntimeChoice) -> None:
     if cache is None:
         return
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
+        make_private(cache.parent)
         with tempfile.NamedTemporaryFile("w", dir=cache.parent, prefix=cache.name, delete=False) as file:
             json.dump({key: asdict(found)}, file)
         os.replace(file.name, cache)  # noqa: PTH105 - the atomic one

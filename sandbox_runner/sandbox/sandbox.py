@@ -8,10 +8,12 @@ volume.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -20,14 +22,15 @@ from sandbox_runner.errors import (
     DockerError,
     GuestError,
     ImageChangedError,
+    OutOfMemoryError,
     SandboxError,
     SandboxRunnerError,
 )
 from sandbox_runner.guest.bundle import bundle
 from sandbox_runner.sandbox.bind import owner_of
 from sandbox_runner.sandbox.channel import Answer, Channel
-from sandbox_runner.sandbox.classify import Cause, Finding, classify
-from sandbox_runner.sandbox.confinement import WORKSPACE, random_uid
+from sandbox_runner.sandbox.classify import Cause, Finding, classify, memory_ended, starved
+from sandbox_runner.sandbox.confinement import SHARED_KERNEL, WORKSPACE, random_uid
 from sandbox_runner.sandbox.container import Container, image_changed, launch
 from sandbox_runner.sandbox.engine import Engine
 from sandbox_runner.sandbox.images import Image, ensure_image
@@ -40,7 +43,11 @@ __all__ = ["Sandbox"]
 _log = logging.getLogger(__name__)
 _PUT_WINDOW = 4  # bodies of a tree on their way at once; each is about a mebibyte
 _SCAN_BYTES = 256 << 20  # a million entries with long names
-_SETTLE_S = 2.0  # how long Docker may take to notice that a guest is gone
+_SETTLE_S = 2.0  # how long Docker may take to notice that a guest is gone, and why
+_SLACK_S = 1.0  # what the time of an event may differ from when it was noticed here
+_KILLED = 128 + signal.SIGKILL
+_KILLED_LATER = "the guest was killed, some time after its memory limit was reached"
+_UNSETTLED = {Cause.ALIVE, Cause.MEMORY_HIT, Cause.GONE, Cause.KILLED}  # Docker may know more in a moment
 
 
 class Sandbox:
@@ -51,14 +58,16 @@ class Sandbox:
         image: the image it runs.
         runtime: the runtime that was chosen, and why.
         uid: the uid that belongs to this sandbox alone.
+        resources: the limits it got: those of ``spec``, as far as the Engine's machine has so much.
         container_id: Docker's id of the container.
         guest: the configuration the guest was given.
         facts: what the guest told about itself: Python's version, process id, uid.
         started_s: seconds from the request to the guest's first answer.
 
     Every method that talks to the guest raises ``SandboxError`` when the sandbox broke: ``GuestError`` where
-    the guest died or reported a fault of its own, ``ChannelError`` where the stream carried nonsense or
-    stalled. After that the sandbox answers nothing but ``close``.
+    the guest died or reported a fault of its own (``OutOfMemoryError`` where it went with what a call used
+    up), ``ChannelError`` where the stream carried nonsense or stalled. After that the sandbox answers nothing
+    but ``close``.
     """
 
     def __init__(
@@ -76,6 +85,7 @@ class Sandbox:
         self.image = image
         self.runtime = runtime
         self.uid = uid
+        self.resources = container.resources
         self.container_id = container.id
         self.guest: Mapping[str, Any] = {}
         self.facts: Mapping[str, Any] = {}
@@ -84,6 +94,7 @@ class Sandbox:
         self._engine = engine
         self._own_engine = own_engine
         self._began = time.time()
+        self._last_answer = time.monotonic()
         self._volumes: tuple[str, ...] = ()
         self._fault: SandboxError | None = None
         self._receipt: CleanupReceipt | None = None
@@ -228,6 +239,8 @@ class Sandbox:
         """Queue one request without waiting for its answer; see ``Channel.send``."""
         if self._fault is not None:
             raise self._fault
+        if not self.channel.outstanding:
+            self._last_answer = time.monotonic()
         try:
             self.channel.send(kind, header, body, allowance_s=allowance_s)
         except SandboxError as error:
@@ -238,9 +251,11 @@ class Sandbox:
         if self._fault is not None:
             raise self._fault
         try:
-            return self.channel.receive()
+            answer = self.channel.receive()
         except SandboxError as error:
             self._fail(error)
+        self._last_answer = time.monotonic()
+        return answer
 
     def request(
         self,
@@ -364,15 +379,35 @@ class Sandbox:
         if not finding.fault:
             return error
         told = f"; its last words: {words.splitlines()[-1][:300]}" if words else ""
-        return GuestError(f"The sandbox broke: {finding.sentence}{told}.", hint=finding.hint)
+        kind = OutOfMemoryError if finding.cause is Cause.OUT_OF_MEMORY else GuestError
+        return kind(f"The sandbox broke: {finding.sentence}{told}.", hint=finding.hint)
 
     def _finding(self) -> Finding:
+        """What became of the container, once Docker has had the time to notice."""
+        within = time.monotonic() - self._last_answer + _SLACK_S
         end = time.monotonic() + _SETTLE_S
         while True:
             state = (self._engine.container(self.container_id) or {}).get("State")
-            history = () if state else self._engine.history(self.container_id, since=self._began - 1)
+            history = self._engine.history(self.container_id, since=self._began - 1)
             finding = classify(state, history)
-            unsettled = finding.cause in {Cause.ALIVE, Cause.MEMORY_HIT, Cause.GONE} and self.channel.ended
+            finding = self._in_memory_terms(finding, starving=starved(history, within_s=within))
+            by_hand = any(event.get("Action") == "kill" for event in history)
+            unsettled = finding.cause in _UNSETTLED and self.channel.ended and not by_hand
             if not unsettled or time.monotonic() > end:
                 return finding
             time.sleep(0.02)
+
+    def _in_memory_terms(self, finding: Finding, *, starving: bool) -> Finding:
+        """Say "out of memory" where the guest ended of it in the call at hand, and nowhere else.
+
+        The kernel ends a guest with SIGKILL. A runtime with a kernel of its own may also lose one of that
+        kernel's processes, and ends in ways of its own.
+        """
+        if not finding.fault or finding.exit_code is None:
+            return finding
+        ends_so = finding.exit_code == _KILLED or self.runtime.name not in SHARED_KERNEL
+        if starving and ends_so and finding.exit_code != 0:
+            return memory_ended(finding.exit_code)
+        if finding.cause is Cause.OUT_OF_MEMORY:  # reached by an earlier call; what ended it is not known
+            return replace(finding, cause=Cause.KILLED, sentence=_KILLED_LATER)
+        return finding

@@ -2,6 +2,11 @@
 
 The guest performs strictly one call after the other, so a window only hides the way there and back. What a
 call may take is the guest's to enforce; the host waits a margin longer and then calls the sandbox broken.
+
+One fault is a step's. A program may use up the memory that it shares with the guest (under gVisor with the
+whole kernel) in ways that no limit of its own counts, and the kernel then ends whom it likes. Where the
+Engine says that the sandbox went that way while a call ran programs, that call failed, and the calls after it
+are skipped: no trail can pass its own doing off as a broken sandbox.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sandbox_runner.errors import ChannelError
+from sandbox_runner.errors import ChannelError, OutOfMemoryError
 from sandbox_runner.guest.wire import BODY_LIMIT
 from sandbox_runner.sandbox.channel import Answer
 from sandbox_runner.sandbox.engine import Engine
@@ -22,12 +27,14 @@ from sandbox_runner.sandbox.sandbox import Sandbox
 from sandbox_runner.sandbox.spec import SandboxSpec
 from sandbox_runner.world import Call, CallStream, Outcome, Status, World
 
-__all__ = ["ContainerWorld"]
+__all__ = ["PROGRAMS", "ContainerWorld"]
 
 DEFAULT_WINDOW = 32
 _INLINE_BYTES = 4_096  # longer texts travel as raw bytes, not as JSON
 _UNSENT_BYTES = 4 << 20  # a stream that takes no more of this keeps the window from growing
 _TEXT_LIMIT = 1 << 16
+PROGRAMS = frozenset(("git_commit", "git_push", "search_code", "spell_cast", "test_run"))
+"""The methods that start programs as the sandbox uid."""
 _STATUSES = {status.value: status for status in Status}
 _ALL_METHODS = {"push": "quarantine"}  # what a guest that is told nothing lacks of the fourteen
 _GUEST_CALL_S, _GUEST_TEST_S = 300.0, 120.0  # what the guest allows itself where its configuration is silent
@@ -38,12 +45,17 @@ class ContainerWorld(World):
 
     ``perform_all`` keeps up to ``window`` calls on their way. A consumer that stops early leaves performed
     what was on its way; ``None`` in the stream of calls prevents that where it matters.
+
+    Attributes:
+        sandbox: where the calls happen.
+        ended: why the sandbox is no more, where a call's programs ended it; later calls are skipped.
     """
 
     def __init__(self, sandbox: Sandbox, *, window: int = DEFAULT_WINDOW) -> None:
         if window < 1:
             raise ValueError("a window holds at least one call")
         self.sandbox = sandbox
+        self.ended: OutOfMemoryError | None = None
         self._window = window
         self._batch = 0
         guest = sandbox.guest
@@ -101,6 +113,8 @@ class ContainerWorld(World):
         try:
             self.sandbox.send("call", header, body, allowance_s=self.allowance_s(call.method))
             answer = self.sandbox.receive()
+        except OutOfMemoryError as error:
+            return self._end(call, error)
         except BaseException:
             self.sandbox.channel.abandon()
             raise
@@ -129,6 +143,9 @@ class ContainerWorld(World):
             if isinstance(request, Outcome):
                 yield request
             elif request is not None and call is not None:
+                if self.ended is not None:  # while room was made for it
+                    yield _skipped(call)
+                    continue
                 header, body = request
                 self.sandbox.send("call", header, body, allowance_s=self.allowance_s(call.method))
                 flight.append(call)
@@ -154,6 +171,8 @@ class ContainerWorld(World):
 
     def _request(self, call: Call, *, stop: bool) -> tuple[dict[str, Any], bytes] | Outcome:
         """A call as header and body; or its outcome at once, where it cannot travel."""
+        if self.ended is not None:
+            return _skipped(call)
         header: dict[str, Any] = {
             "method": call.method,
             "batch": self._batch,
@@ -186,9 +205,26 @@ class ContainerWorld(World):
 
     def _outcome(self, flight: deque[Call]) -> Outcome:
         """The outcome of the oldest call on its way."""
-        answer = self.sandbox.receive()
+        if self.ended is not None:
+            return _skipped(flight.popleft())
+        try:
+            answer = self.sandbox.receive()
+        except OutOfMemoryError as error:
+            return self._end(flight.popleft(), error)
         call = flight.popleft()
         return _judged(answer, call)
+
+    def _end(self, call: Call, error: OutOfMemoryError) -> Outcome:
+        """The outcome of the call under way when the memory ran out; still a fault if it ran no program."""
+        if call.method not in PROGRAMS:
+            raise error
+        self.ended = error
+        self.sandbox.channel.abandon()
+        return Outcome(
+            Status.FAILED,
+            f"{call.method}: ERROR out of memory, and the sandbox ended with it",
+            {"exhausted": ["memory"], "sandbox_ended": True},
+        )
 
 
 def _judged(answer: Answer, call: Call) -> Outcome:
@@ -209,6 +245,10 @@ def _judged(answer: Answer, call: Call) -> Outcome:
     if "output" in details:
         meta = {**meta, "output": details.pop("output")}
     return Outcome(known, text, details, spent, meta)
+
+
+def _skipped(call: Call) -> Outcome:
+    return Outcome(Status.SKIPPED, f"{call.method}: skipped, the sandbox has ended", {"sandbox_ended": True})
 
 
 def _failed(call: Call, reason: str) -> Outcome:

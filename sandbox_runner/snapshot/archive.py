@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 import zstandard
 
 from sandbox_runner.errors import SnapshotError
+from sandbox_runner.private import open_private
 from sandbox_runner.snapshot.facts import Snapshot
 from sandbox_runner.snapshot.manifest import Omission
 from sandbox_runner.snapshot.objects import ObjectReader
@@ -114,14 +115,14 @@ def open_tar_zst(file: BinaryIO) -> Iterator[tuple[object, zstandard.ZstdDecompr
 
 @contextlib.contextmanager
 def new_file(target: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name when it is complete.
+    """A file that appears under its name when it is complete, private to its owner.
 
     Raises:
         SnapshotError: it is there already, or cannot be written.
     """
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=open_private) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sandbox_runner.errors import StoreError
+from sandbox_runner.private import create_private
 from sandbox_runner.snapshot.pack import FACTS, OBJECT, Location, Record
 
 __all__ = ["Index", "open_index"]
@@ -67,6 +68,8 @@ def open_index(path: Path, *, write: bool = False) -> Iterator[Index]:
 
 def _connect(path: Path, write: bool) -> sqlite3.Connection:
     if write:
+        with contextlib.suppress(OSError):  # SQLite would ask the umask; what is wrong it says better itself
+            create_private(path)
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
             _write_ahead(connection)

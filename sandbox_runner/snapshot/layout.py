@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox_runner.errors import StoreError
+from sandbox_runner.private import make_private, open_private
 from sandbox_runner.snapshot.pack import PackWriter
 
 __all__ = ["Layout", "NewPack", "store_errors", "sync_directory", "write_small_file"]
@@ -46,7 +47,7 @@ class Layout:
         """
         with store_errors(self.root):
             for folder in (self.root, self.packs, self.tags):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private(folder)
 
 
 class NewPack:
@@ -56,7 +57,7 @@ class NewPack:
         self.name = secrets.token_hex(16)
         self._layout = layout
         self._temporary = layout.packs / f"{self.name}.tmp"
-        self._file = self._temporary.open("xb", buffering=1 << 20)
+        self._file = open(self._temporary, "xb", buffering=1 << 20, opener=open_private)  # noqa: SIM115
         self.writer = PackWriter(self._file)
 
     def publish(self) -> None:
@@ -99,7 +100,7 @@ def write_small_file(path: Path, data: bytes) -> None:
     """Create or replace a file, so that it holds the old bytes or the new at every moment."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=open_private) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

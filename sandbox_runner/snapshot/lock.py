@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox_runner.errors import StoreError
+from sandbox_runner.private import open_private
 
 __all__ = ["store_lock"]
 
@@ -27,7 +28,7 @@ def store_lock(path: Path, *, exclusive: bool, seconds: float) -> Iterator[None]
         StoreError: others held it for ``seconds``, or the file cannot be made.
     """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = open_private(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StoreError(f"The snapshot store {path.parent} cannot be written: {error.strerror}.") from error
     try:

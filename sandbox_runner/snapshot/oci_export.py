@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from sandbox_runner.errors import SnapshotError
+from sandbox_runner.private import make_private, open_private
 from sandbox_runner.snapshot.archive import make_label, new_file
 from sandbox_runner.snapshot.facts import Snapshot
 from sandbox_runner.snapshot.objects import ObjectReader
@@ -61,7 +62,7 @@ def write_oci(reader: ObjectReader, snapshot: Snapshot, target: Path) -> None:
         raise SnapshotError(f"{target} is there already.", hint="Name another place, or remove it.")
     building = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        (building / "blobs" / "sha256").mkdir(parents=True)
+        make_private(building / "blobs" / "sha256")
         files = _layout(reader, snapshot, building)
         if target.suffix == ".tar":
             with new_file(target) as file:
@@ -106,7 +107,8 @@ def _layout(reader: ObjectReader, snapshot: Snapshot, folder: Path) -> list[str]
     docker = [{"Config": config.name, "RepoTags": [tag], "Layers": [layer.name]}]
     small = {"oci-layout": {"imageLayoutVersion": "1.0.0"}, "index.json": index, "manifest.json": docker}
     for name, document in small.items():
-        (folder / name).write_bytes(_json(document))
+        with open(folder / name, "xb", opener=open_private) as file:
+            file.write(_json(document))
     return [*small, config.name, manifest.name, layer.name]
 
 
@@ -138,7 +140,7 @@ def _blob(folder: Path, parts: Iterable[bytes]) -> _Blob:
     hasher = hashlib.sha256()
     size = 0
     temporary = folder / "blob"
-    with temporary.open("wb") as file:
+    with open(temporary, "xb", opener=open_private) as file:
         for part in parts:
             hasher.update(part)
             size += file.write(part)

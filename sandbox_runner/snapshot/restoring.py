@@ -13,6 +13,7 @@ from pathlib import Path
 from sandbox_runner.errors import SnapshotError, WorkspaceError
 from sandbox_runner.guest.tree_cursor import Cursor, split_path
 from sandbox_runner.guest.tree_records import DIRECTORY, LINK
+from sandbox_runner.private import make_private
 from sandbox_runner.snapshot.directory import DirectorySink, open_directory
 from sandbox_runner.snapshot.fill import fill
 from sandbox_runner.snapshot.manifest import Entry
@@ -26,7 +27,7 @@ def restore(reader: ObjectReader, root: bytes, target: Path, *, overwrite: bool)
     """Write everything below ``root`` into ``target``; see ``SnapshotStore.restore``."""
     with writing(target):
         with contextlib.suppress(FileExistsError):
-            target.mkdir(parents=True)
+            make_private(target)
         with open_directory(target) as directory:
             if overwrite:
                 _overwrite(reader, root, directory)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sandbox_runner.text import visible
+
 __all__ = ["json_path", "show_line", "show_path"]
 
 
@@ -20,16 +22,15 @@ def show_line(line: bytes) -> str:
 
 
 def _escaped(data: bytes, keep: str) -> str:
-    shown = []
-    for character in data.decode("utf-8", "surrogateescape"):
-        number = ord(character)
-        if 0xDC80 <= number <= 0xDCFF:
-            shown.append(f"\\x{number - 0xDC00:02x}")
-        elif character not in keep and not character.isprintable():
-            shown.append(f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}")
-        else:
-            shown.append(character)
-    return "".join(shown)
+    return visible(data.decode("utf-8", "surrogateescape"), keep=keep, spell=_spelled)
+
+
+def _spelled(character: str) -> str:
+    r"""Bytes and characters told apart: only a byte is ``\xNN``."""
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:
+        return f"\\x{number - 0xDC00:02x}"
+    return f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}"
 
 
 def json_path(path: bytes) -> dict[str, str]:

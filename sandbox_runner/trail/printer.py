@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
 from sandbox_runner.errors import TrailError
+from sandbox_runner.text import escape_json, visible
 from sandbox_runner.trail.codec import TrailDecoder, status_word
 from sandbox_runner.trail.hashes import utf8
 from sandbox_runner.trail.notes import StepNotes
@@ -29,11 +30,8 @@ _FIXED_SIZES = {1: {_BEGIN: 10, _END: 4, _NOP: 1}, 2: {_BEGIN: 22, _END: 2, _NOP
 
 
 def quoted(text: str) -> str:
-    """The text in double quotes, with everything that does not print escaped as JSON escapes it."""
-    plain = json.dumps(text, ensure_ascii=False)
-    if plain.isprintable():
-        return plain
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in plain)
+    """The text in double quotes, with everything that is not seen escaped as JSON escapes it."""
+    return visible(json.dumps(text, ensure_ascii=False), spell=escape_json)
 
 
 def hex_dump(data: bytes) -> str:

@@ -96,7 +96,7 @@ def left_of(engine: Engine, owner: int) -> list[tuple[str, str]]:
 
 def settled(engine: Engine, owner: int) -> list[tuple[str, str]]:
     """The same once nothing is left, or nothing but a container that never started, or after some seconds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_S
     left = left_of(engine, owner)
     while left not in ([], NEVER_STARTED) and time.monotonic() < end:
         time.sleep(0.1)

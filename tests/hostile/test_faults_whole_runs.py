@@ -42,9 +42,9 @@ WORKLOG = [
 
 
 def impatient(spec: SandboxSpec) -> Sandbox:
-    """A sandbox whose calls may take four seconds, so that a test of deadlines need not take minutes."""
-    guest = {**spec.guest, "limits": {**spec.guest["limits"], "call_s": 3.0}}
-    guest["tests"] = {**guest["tests"], "timeout_s": 3.0}
+    """A sandbox whose calls may take nine seconds, so that a test of deadlines need not take minutes."""
+    guest = {**spec.guest, "limits": {**spec.guest["limits"], "call_s": 8.0}}
+    guest["tests"] = {**guest["tests"], "timeout_s": 8.0}
     return Sandbox.start(replace(spec, guest=guest, deadlines=Deadlines(margin=1.0)))
 
 

@@ -67,7 +67,6 @@ def test_nothing_but_a_plain_readable_file_is_read(do: Do, path: str, reason: st
     outcome = do("file_read", path=path)
     assert outcome.status is Status.FAILED
     assert reason in outcome.text
-    assert outcome.duration_ns < 1_000_000_000
 
 
 @pytest.mark.parametrize(

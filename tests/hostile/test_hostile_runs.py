@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox_runner.policy import Policy
-from sandbox_runner.record import RunRecord, RunStatus
+from sandbox_runner.record import RunRecord, RunStatus, trusted_keys, verify_record
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.runner import Runner
 
@@ -120,20 +120,22 @@ def test_it(): assert False
 
 Attack = Callable[..., RunRecord]
 
+HURRIED_S = 4.0
+"""What a test run is allowed that must not end by itself; every other has far more time than it needs."""
+
 
 @pytest.fixture
 def attack(tmp_path: Path, runtime: str, engine: object, image: object) -> Attack:
     """Run the given test files one after the other, or whole worklog entries, under small limits."""
     policy = Policy.load("default")
-    tests = policy.tests.model_copy(update={"timeout_s": 4.0})
     small = {"memory": 288 << 20, "workspace": 64 << 20, "tmp": 64 << 20, "pids": 64, "workspace_inodes": 900}
     resources = policy.resources.model_copy(update=small)
-    policy = policy.model_copy(update={"tests": tests, "resources": resources})
+    policy = policy.model_copy(update={"resources": resources})
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     (workspace / "test_harmless.py").write_text("def test_it(): pass\n")
 
-    def run(*entries: str | dict[str, Any]) -> RunRecord:
+    def run(*entries: str | dict[str, Any], timeout_s: float = 120.0) -> RunRecord:
         worklog: list[dict[str, Any]] = [{"op": "TRAIL_BEGIN", "agent": "mallory", "trail_id": "t", "ts": 1}]
         for number, entry in enumerate(entries):
             if isinstance(entry, dict):
@@ -142,7 +144,9 @@ def attack(tmp_path: Path, runtime: str, engine: object, image: object) -> Attac
                 (workspace / f"test_{number}.py").write_text(entry)
                 worklog.append({"op": "TEST_RUN", "path": f"test_{number}.py"})
         worklog += [{"op": "TEST_RUN", "path": "test_harmless.py", "count": 1}, {"op": "TRAIL_END"}]
-        runner = Runner(policy=policy, home=Home(tmp_path / "home"), runtime=runtime)
+        tests = policy.tests.model_copy(update={"timeout_s": timeout_s})
+        limited = policy.model_copy(update={"tests": tests})
+        runner = Runner(policy=limited, home=Home(tmp_path / "home"), runtime=runtime)
         record = runner.run(json.dumps(worklog).encode(), workspace=workspace)
         assert record.result is not None
         assert record.result.cleanup is not None
@@ -161,49 +165,57 @@ def facts(record: RunRecord) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def test_a_memory_bomb_is_the_steps_failure_or_the_sandboxs_and_never_a_pass(
-    attack: Attack, runtime: str
+def test_a_memory_bomb_is_the_steps_failure_every_time_and_the_record_says_what_was_lost(
+    attack: Attack, runtime: str, tmp_path: Path
 ) -> None:
     record = attack(MEMORY_BOMB)
     result = record.result
     assert result is not None
-    if result.status is RunStatus.FAILED:
-        bomb, harmless = facts(record)
-        assert bomb[0] == "failed"
-        assert bomb[2] == (["memory"] if runtime == "runc" else [])
-        assert harmless[0] == "ok"
-        return
-    # gVisor's kernel shares the container's memory with what it runs, and may go with it.
-    assert runtime != "runc"
-    assert (result.status, result.exit_code, result.snapshot) == (RunStatus.ERROR, 4, None)
-    assert facts(record) == []
-    assert record.in_doubt()[0].method == "test_run"
+    assert (result.status, result.exit_code) == (RunStatus.FAILED, 1)
+    bomb, harmless = facts(record)
+    assert bomb[0] == "failed"
+    assert bomb[2] == ["memory"]
+    if runtime == "runc":
+        assert (harmless[0], result.error) == ("ok", None)
+        assert result.snapshot is not None
+    else:  # gVisor's kernel has its memory from the same limit as what it runs, and goes with it
+        assert harmless[0] == "skipped"
+        assert result.snapshot is None
+        assert "workspace, ledger and pushes are lost" in (result.error or "")
+    checks = verify_record(record.path, trusted=trusted_keys(Home(tmp_path / "home").keys))
+    assert [check for check in checks if not check.ok] == []
 
 
 def test_a_fork_bomb_a_memory_bomb_a_flood_and_a_daemon_are_each_told_and_the_last_step_passes(
     attack: Attack, runtime: str
 ) -> None:
-    record = attack(FORK_BOMB, MEMORY_BOMB, FLOOD, DAEMON)
-    result = record.result
-    assert result is not None
-    if runtime != "runc":  # a fork bomb ends gVisor's kernel: a fault of the sandbox, never a pass
-        assert (result.status, result.exit_code) == (RunStatus.ERROR, 4)
-        assert result.steps.ok <= 1
+    if runtime != "runc":  # the bombs end gVisor's kernel: that step failed, and nothing passes after it
+        record = attack(FORK_BOMB, MEMORY_BOMB, FLOOD, DAEMON, timeout_s=HURRIED_S)
+        assert record.result is not None
+        assert (record.result.status, record.result.exit_code) == (RunStatus.FAILED, 1)
+        statuses = [status for status, _, _ in facts(record)]
+        assert len(statuses) == 5
+        assert set(statuses[: statuses.index("skipped")]) == {"failed"}
+        assert set(statuses[statuses.index("skipped") :]) == {"skipped"}
         return
-    forks, memory, flood, daemon, harmless = facts(record)
+    forks, harmless = facts(attack(FORK_BOMB, timeout_s=HURRIED_S))
     assert forks[:2] == ("failed", "test_run: ERROR timeout after 4s: test_0.py")
     assert {"pids", "time"} <= set(forks[2])
+    assert harmless == ("ok", "test_run: test_harmless.py (exit=0)", [])
+    record = attack(MEMORY_BOMB, FLOOD, DAEMON)
+    memory, flood, daemon, harmless = facts(record)
     assert memory[0] == "failed"
     assert "out of memory" in memory[1]
     assert "memory" in memory[2]
     assert flood[0] == "failed"
     assert "output" in flood[2]
-    assert daemon == ("ok", "test_run: test_3.py (exit=0)", [])
+    assert daemon == ("ok", "test_run: test_2.py (exit=0)", [])
     assert harmless == ("ok", "test_run: test_harmless.py (exit=0)", [])
     told = [line.meta["details"] for line in record.calls()]
-    assert told[2]["output_bytes"] > 30 << 20
-    assert told[3]["processes_left"] >= 1
-    assert (result.status, result.exit_code) == (RunStatus.FAILED, 1)
+    assert told[1]["output_bytes"] > 30 << 20
+    assert told[2]["processes_left"] >= 1
+    assert record.result is not None
+    assert (record.result.status, record.result.exit_code) == (RunStatus.FAILED, 1)
     assert (record.path / "calls.jsonl").stat().st_size < 256 << 10
     assert b"\x1b" not in (record.path / "calls.jsonl").read_bytes()
 
@@ -211,12 +223,14 @@ def test_a_fork_bomb_a_memory_bomb_a_flood_and_a_daemon_are_each_told_and_the_la
 def test_what_the_runtime_survives_is_told_under_each_runtime_and_the_last_step_passes(
     attack: Attack, runtime: str
 ) -> None:
-    record = attack(FLOOD, DAEMON, SPIN, FULL, INODES, CORE, TIDY, PATCHED)
-    flood, daemon, spin, full, inodes, core, tidy, patched, harmless = facts(record)
+    spin, harmless = facts(attack(SPIN, timeout_s=HURRIED_S))
+    assert spin == ("failed", "test_run: ERROR timeout after 4s: test_0.py", ["time"])
+    assert harmless[0] == "ok"
+    record = attack(FLOOD, DAEMON, FULL, INODES, CORE, TIDY, PATCHED)
+    flood, daemon, full, inodes, core, tidy, patched, harmless = facts(record)
     assert flood[0] == "failed"
     assert "output" in flood[2]
     assert daemon[0] == "ok"
-    assert spin == ("failed", "test_run: ERROR timeout after 4s: test_2.py", ["time"])
     assert full[0] == "failed"
     assert "disk" in full[2]
     assert inodes[0] == "failed"
@@ -239,7 +253,6 @@ def test_no_pattern_and_no_archive_makes_a_search_slow_or_large(attack: Attack, 
     lines = list(record.calls())[: len(patterns)]
     assert [line.fact["status"] for line in lines] == ["ok", "ok", "failed", "failed", "ok", "ok", "ok"]
     assert all(line.outcome.endswith("\u2192 0 matches") for line in lines[4:])
-    assert all(line.meta["guest_ns"] < 20_000_000_000 for line in lines)
 
 
 def bomb() -> bytes:

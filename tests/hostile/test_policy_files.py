@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -84,10 +83,8 @@ def test_a_bomb_is_refused_at_once(tmp_path: Path) -> None:
     file.write_text(
         "\n".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]" for n in range(12))
     )
-    started = time.monotonic()
     with pytest.raises(PolicyError, match="anchors and aliases"):
         Policy.load(file)
-    assert time.monotonic() - started < 5
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -55,10 +54,8 @@ def test_special_files_are_never_opened_and_each_is_listed(root, store):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(root / "socket"))
     (root / "file").write_text("x")
-    began = time.monotonic()
     snapshot = store.capture(DirectorySource(root))
     listener.close()
-    assert time.monotonic() - began < 5
     assert reasons(snapshot) == {b"fifo": "fifo", b"socket": "socket"}
     assert snapshot.partial
     assert snapshot.files == 1
@@ -87,9 +84,7 @@ def test_a_sparse_giant_is_an_omission_and_a_small_sparse_file_is_zeros(root, st
         file.truncate(1 << 40)
     with (root / "holes").open("wb") as file:
         file.truncate(1 << 20)
-    began = time.monotonic()
     snapshot = store.capture(DirectorySource(root))
-    assert time.monotonic() - began < 10
     assert reasons(snapshot) == {b"giant": "larger than the limit for one file"}
     assert [note.text for note in snapshot.notes] == ["sparse file captured with its holes as zeros"]
     assert snapshot.stored < 10_000

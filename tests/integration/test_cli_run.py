@@ -309,7 +309,7 @@ def test_a_killed_program_leaves_no_container_and_a_readable_record(tmp_path: Pa
     process, _ = running(home, slow)
     process.kill()
     ended(process)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + PATIENCE_S
     while left_behind(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left_behind(process.pid) == []

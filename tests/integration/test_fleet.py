@@ -48,7 +48,7 @@ def test_cancelling_closes_what_runs_as_interrupted_and_leaves_no_container(
     runner: Runner, tmp_path: Path
 ) -> None:
     (tmp_path / "w").mkdir()
-    (tmp_path / "w" / "test_slow.py").write_text("import time\n\ndef test_slow():\n    time.sleep(50)\n")
+    (tmp_path / "w" / "test_slow.py").write_text("import time\n\ndef test_slow():\n    time.sleep(300)\n")
     slow = tmp_path / "slow.json"
     slow.write_text(
         json.dumps(
@@ -72,7 +72,7 @@ def test_cancelling_closes_what_runs_as_interrupted_and_leaves_no_container(
         time.sleep(0.1)
     time.sleep(1)
     runner.cancellation.cancel()
-    thread.join(timeout=30)
+    thread.join(timeout=120)
     assert not thread.is_alive()
     assert len(outcomes) == 2
     for outcome in outcomes:

@@ -11,6 +11,8 @@ import sandbox_runner
 ROOT = Path(sandbox_runner.__file__).parent
 ORDER = (
     "errors",
+    "private",
+    "text",
     "resources",
     "trail",
     "world",

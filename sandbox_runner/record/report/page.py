@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from sandbox_runner.record.encoding import visible
 from sandbox_runner.record.report import view
 from sandbox_runner.record.report.view import FileChange, Pair, Step
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.record.verify import Check
+from sandbox_runner.text import visible
 
 __all__ = ["render_report"]
 
@@ -94,7 +94,7 @@ def _environment() -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Whatever reaches the page: no control character, nothing that changes the direction of reading."""
+    """Whatever reaches the page: nothing in it that is not seen."""
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

@@ -170,8 +170,10 @@ def test_a_full_disk_under_stdout_is_one_sentence() -> None:
             check=False,
             timeout=60,
         )
-    assert done.returncode == ExitCode.SANDBOX_FAILED
-    assert done.stderr == "error: No space left on device\n"
+    assert done.returncode == ExitCode.BAD_INPUT
+    assert done.stderr.startswith(
+        "error: the answer could not be written to stdout: No space left on device\nhint: "
+    )
 
 
 def test_no_color_and_pipes_have_no_escapes_and_a_terminal_has() -> None:

@@ -64,7 +64,7 @@ def test_a_failed_compile_leaves_no_file(cli, tmp_path: Path) -> None:
 
 def test_a_target_that_cannot_be_written_is_one_sentence_and_nothing_is_left(cli, worklog: Path) -> None:
     ran = cli("trail", "compile", worklog, "-o", "/proc/none/x")
-    assert ran.code == ExitCode.SANDBOX_FAILED
+    assert ran.code == ExitCode.BAD_INPUT
     assert ran.err.startswith("error: /proc/none/x cannot be written")
 
 

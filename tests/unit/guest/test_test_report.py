@@ -1,6 +1,8 @@
 """Reports come from hostile code: they are counted or called incomplete, never believed too much."""
 
+import hashlib
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -69,6 +71,51 @@ def test_what_is_malformed_cut_or_goes_on_after_the_end_is_incomplete(data):
 
 def test_a_report_that_was_cut_is_incomplete():
     assert read_report(lines(PASS, END), cut=True).end is None
+
+
+NAMES = st.text(max_size=8)
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from(["passed", "failed", "xpassed"])), max_size=20),
+    st.integers(0, 5),
+)
+def test_the_digest_is_that_of_all_outcomes_as_one_json_text(cases, end):
+    told = [{"case": [name, "call", outcome]} for name, outcome in cases]
+    report = read_report(lines(*told, {"end": end}), cut=False)
+    whole = json.dumps([[list(case) for case in cases], end], separators=(",", ":"))
+    assert report.sha256() == hashlib.sha256(whole.encode()).hexdigest()
+    assert report.cases == len(cases)
+
+
+def test_a_line_of_any_length_is_read_up_to_a_limit():
+    assert read_report(lines({"case": ["a" * 60_000, "call", "passed"]}, END), cut=False).end == 0
+    assert read_report(lines({"case": ["a" * 70_000, "call", "passed"]}, END), cut=False).end is None
+
+
+SHORT = b'{"case":["","call","passed"]}\n'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SHORT * ((2 << 20) // len(SHORT)),
+        b"[" + b"1," * ((4 << 20) - 8) + b"1]\n",
+        b"{" + b'"":1,' * 1_600_000 + b'"a":1}\n',
+        b"\n" * (8 << 20),
+        (b'{"case":["' + b"a" * 60_000 + b'","call","passed"]}\n') * 130,
+    ],
+    ids=["many cases", "a long list", "many keys", "empty lines", "long names"],
+)
+def test_a_report_takes_little_more_memory_than_its_bytes(data):
+    """The guest shares a small reserve with the test server; ``data`` itself is counted by its own limit."""
+    tracemalloc.start()
+    try:
+        read_report(data, cut=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 << 20
 
 
 @given(st.binary(max_size=300))

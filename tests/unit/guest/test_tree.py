@@ -11,6 +11,7 @@ from sandbox_runner.guest.tree_records import (
     END,
     FILE,
     LINK,
+    NOTE,
     OMISSION,
     PIECE_FAILED,
     PIECE_LAST,
@@ -79,6 +80,73 @@ def test_a_limit_on_entries_ends_the_walk(tmp_path, root):
     assert len(scan(root, max_entries=5)) == 6
     with pytest.raises(TooManyEntriesError):
         scan(root, max_entries=4)
+
+
+def named(path, count):
+    path.mkdir()
+    for number in range(count):
+        (path / f"{number:02}").touch()
+
+
+@pytest.mark.parametrize(
+    ("limits", "left_out"),
+    [
+        ({"max_entries": 47}, []),
+        ({"max_entries": 46}, [(10, b"c")]),
+        ({"max_entries": 22}, [(10, b"b")]),
+        ({"max_entries": 16}, [(10, b"b"), (10, b"c")]),
+        ({"max_entries": 2}, [(10, b"a"), (11, b"b")]),
+        ({"max_scan_bytes": 2_000}, [(10, b"b")]),
+        ({"max_scan_bytes": 60}, [(10, b"a"), (11, b"b")]),
+    ],
+)
+def test_in_a_sandbox_a_directory_with_too_much_in_it_is_left_out_as_a_whole(
+    tmp_path, root, limits, left_out
+):
+    for name, count in (("a", 9), ("b", 30), ("c", 4)):
+        named(tmp_path / name, count)
+    (tmp_path / "d").touch()
+    *entries, end = scan(root, lift=True, **limits)
+    assert [(record.detail, record.path) for record in entries if record.kind == OMISSION] == left_out
+    assert (end.kind, end.size) == (END, len(entries))
+    assert len(entries) <= limits.get("max_entries", 47)
+
+
+def test_a_root_with_too_many_names_is_captured_as_far_as_there_is_room_in_byte_order(tmp_path, root):
+    for number in range(300):
+        (tmp_path / f"{number:03}").touch()
+    *entries, end = scan(root, lift=True, max_entries=10)
+    assert [record.path for record in entries] == [b"%03d" % number for number in range(10)]
+    assert [record.detail for record in entries] == [0] * 9 + [11]
+    assert end.size == 10
+
+
+def test_after_a_directory_that_cannot_be_left_what_is_known_by_name_is_left_out(tmp_path, root, monkeypatch):
+    for name in ("a", "b"):
+        named(tmp_path / name, 2)
+    (tmp_path / "c").touch()
+
+    def stuck(_cursor):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr("sandbox_runner.guest.tree_cursor.Cursor.ascend", stuck)
+    *entries, end = scan(root, lift=True)
+    assert [(record.kind, record.detail, record.path) for record in entries[3:]] == [
+        (OMISSION, 5, b"b"),
+        (OMISSION, 5, b"c"),
+    ]
+    assert end.size == 5
+    with pytest.raises(OSError, match="too many open files"):
+        scan(root)
+
+
+def test_a_closed_root_is_opened_in_a_sandbox_alone(tmp_path, root):
+    (tmp_path / "f").touch()
+    tmp_path.chmod(0)
+    *entries, note, _end = scan(root, lift=True)
+    assert [record.path for record in entries] == [b"f"]
+    assert (note.kind, note.detail) == (NOTE, 6)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_what_cannot_be_fetched_any_more_is_said_and_the_rest_comes(tmp_path, root):

@@ -3,24 +3,19 @@
 import base64
 import hashlib
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from sandbox_runner.record import Check, RunDirectory, RunRecord, RunStatus, StepCounts, verify_record
-from sandbox_runner.record.report import FileChange, render_report
+from sandbox_runner.record import RunDirectory, RunRecord, RunStatus, StepCounts, verify_record
+from sandbox_runner.record.report import render_report
 from sandbox_runner.record.report.view import duration_text, pairs_of, runs_of_tests, size_text, steps_of
 from sandbox_runner.trail import TrailOpcodes
 from sandbox_runner.world import Call, Outcome
 
 Writer = Callable[..., Path]
-EVIL = (
-    "</pre></style><script>document.title='owned'</script><img src=x onerror=alert(1)>'\"&\u202e\x1b[2J\x9b"
-)
 
 
 class Page(HTMLParser):
@@ -39,29 +34,6 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def hostile_outcome(call: Call, outcome: Outcome) -> Outcome:
-    details = {EVIL: EVIL, "passed": 1, "list": [EVIL], "nested": {EVIL: [{"a": EVIL}]}}
-    return Outcome(outcome.status, f"{call.method}: {EVIL}", details, 1000, {"output": EVIL + "\n" + EVIL})
-
-
-@pytest.fixture(name="hostile_page")
-def _hostile_page(write_record: Writer, tmp_path: Path) -> str:
-    worklog = [
-        {"op": "TRAIL_BEGIN", "agent": EVIL, "trail_id": EVIL, "ts": 1},
-        {"op": "FILE_READ", "path": EVIL},
-        {"op": "FILE_READ", "path": "../" + EVIL},
-        {"op": "TEST_RUN", "path": EVIL, "count": 1},
-        {"op": "LABEL", "label": EVIL},
-        {"op": "COMMENT", "comment": EVIL},
-        {"op": "TRAIL_END", "status": 0},
-    ]
-    labelled = {"limits": {EVIL: EVIL}, "versions": {EVIL: EVIL}, "runtime": EVIL, "tenant": EVIL}
-    record = RunRecord.load(write_record(tmp_path, worklog=worklog, twist=hostile_outcome, **labelled))
-    checks = [Check(EVIL, ok=False, detail=EVIL)]
-    changes = [FileChange(EVIL, "changed", EVIL, [EVIL, f"+{EVIL}", f"-{EVIL}"]), FileChange(EVIL, "added")]
-    return render_report(record, checks=checks, changes=changes)
-
-
 def test_nothing_from_a_record_becomes_markup(hostile_page: str) -> None:
     page = Page(hostile_page)
     names = {tag for tag, _ in page.tags}
@@ -70,7 +42,7 @@ def test_nothing_from_a_record_becomes_markup(hostile_page: str) -> None:
         attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)
     ]
     assert [tag for tag, _ in page.tags].count("style") == 1
-    assert EVIL[:20] in "".join(page.text)
+    assert "</pre></style><script>document" in "".join(page.text)
 
 
 def test_no_control_or_direction_character_reaches_the_page(hostile_page: str) -> None:
@@ -89,23 +61,6 @@ def test_the_pages_policy_lets_in_its_own_style_and_nothing_else(hostile_page: s
     assert not re.search(
         r"""style=|url\(|@import|src=["']?[a-z]+:|href=""", hostile_page.replace("src=x", "")
     )
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="a real browser, where there is one")
-def test_a_real_browser_runs_and_loads_nothing(hostile_page: str, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text(hostile_page)
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
-    seen = subprocess.run(
-        ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", str(tmp_path / "page.html")],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "<title>owned" not in seen.stdout
-    assert "Look here first" in seen.stdout
-    assert "Content Security Policy" not in seen.stderr
-    assert "CONSOLE" not in seen.stderr
 
 
 def test_refused_and_failed_steps_come_first(write_record: Writer, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox_runner.sandbox.classify import Cause, classify
+from sandbox_runner.sandbox.classify import Cause, classify, starved
 
 
 def state(status: str, **changes: object) -> dict:
@@ -76,6 +76,29 @@ def test_a_guest_that_is_gone_or_frozen_is_a_sandbox_fault(answer, history, caus
     assert (finding.cause, finding.fault, finding.exit_code) == (cause, True, code)
     assert finding.sentence
     assert not finding.sentence.endswith(".")
+
+
+def at(*moments: tuple[str, float]) -> list[dict]:
+    """Docker's events with their times, in seconds."""
+    return [{"Action": action, "timeNano": int(second * 1e9)} for action, second in moments]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (at(("start", 0), ("oom", 8), ("die", 9)), True),
+        (at(("start", 0), ("oom", 1), ("oom", 8), ("die", 9)), True),
+        (at(("start", 0), ("oom", 1), ("die", 9)), False),  # an earlier call's
+        (at(("start", 0), ("oom", 8), ("kill", 8.5), ("die", 9)), False),  # somebody killed it
+        (at(("start", 0), ("oom", 8)), False),  # it has not ended
+        (at(("start", 0), ("die", 9)), False),
+        (at(("start", 0), ("die", 9), ("oom", 9.1)), True),  # told late
+        (events("oom", "die", code="137"), False),  # without times nothing is known
+        ((), False),
+    ],
+)
+def test_only_an_end_right_after_the_limit_was_reached_counts_as_one_of_memory(history, expected) -> None:
+    assert starved(history, within_s=5) is expected
 
 
 RUNC = (

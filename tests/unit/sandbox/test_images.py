@@ -1,6 +1,10 @@
 from pathlib import Path
 
+import pytest
+
+from sandbox_runner.errors import ConfigurationError
 from sandbox_runner.resources import resource
+from sandbox_runner.sandbox.container import covered
 from sandbox_runner.sandbox.images import REPOSITORY, default_tag
 
 
@@ -26,3 +30,67 @@ def test_moving_bytes_between_files_changes_the_tag(tmp_path: Path) -> None:
 def test_the_recipe_travels_with_the_package() -> None:
     names = {path.name for path in resource("images", "python").iterdir()}
     assert {"Dockerfile", "packages", "prepare.sh"} <= names
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        *(
+            "/",
+            "/.",
+            "//",
+            "/..",
+            "/workspace/..",
+            "/workspace/x",
+            "/workspace//x/y",
+            "workspace",
+            "",
+            "data",
+        ),
+        *(
+            "/dev",
+            "/dev/",
+            "/dev/mqueue",
+            "/dev/shm/..",
+            "/proc",
+            "/proc/1",
+            "/sys/fs",
+            "/usr",
+            "/usr/bin",
+            "/etc",
+        ),
+        *("/bin", "/lib", "/lib64", "/sbin", "/usr/lib", "/tmp/../usr"),
+    ],
+)
+def test_a_volume_where_the_sandbox_has_its_own_is_refused(volume: str) -> None:
+    with pytest.raises(ConfigurationError, match="declares a volume at") as caught:
+        covered("image:1", [volume])
+    assert "image:1" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_volume_elsewhere_is_covered_once_under_its_plain_name_and_ours_stand() -> None:
+    volumes = [
+        "/data/",
+        "//var/lib/x",
+        "/workspace",
+        "/tmp/",
+        "/dev//shm",
+        "/workspaces",
+        "/device",
+        "/tmp/a",
+    ]
+    found = covered("i", volumes)
+    assert list(found) == ["/data", "/var/lib/x", "/workspaces", "/device", "/tmp/a"]
+    assert set(found.values()) == {"size=4096,mode=0555,nr_inodes=2,ro"}
+    assert covered("i", ()) == {}
+
+
+def test_a_volume_in_another_has_a_way_there_and_no_room_beside_it() -> None:
+    found = covered("i", ["/data/a/b", "/data", "/data/a/c", "/data/a/b/d/e"])
+    assert found == {
+        "/data/a/b": "size=4096,mode=0555,nr_inodes=3",
+        "/data": "size=4096,mode=0555,nr_inodes=4",
+        "/data/a/c": "size=4096,mode=0555,nr_inodes=2,ro",
+        "/data/a/b/d/e": "size=4096,mode=0555,nr_inodes=2,ro",
+    }

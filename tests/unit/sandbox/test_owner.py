@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,27 @@ def test_a_process_that_ended_is_dead_even_before_it_is_reaped() -> None:
         time.sleep(0.01)
     assert life_of(labels) is Life.DEAD
     process.wait()
+    assert life_of(labels) is Life.DEAD
+
+
+def test_a_process_whose_first_thread_ended_is_a_living_owner() -> None:
+    code = (
+        "import ctypes, threading, time\n"
+        "from sandbox_runner.sandbox.owner import *\n"
+        "print(owner_labels('run', lifetime_s=600), flush=True)\n"
+        "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+        "ctypes.CDLL(None).syscall(60, 0)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        labels = eval(process.stdout.readline())
+        status = Path(f"/proc/{process.pid}/status")
+        while "State:\tZ" not in status.read_text():  # for ever, where it does not come to that
+            time.sleep(0.01)
+        assert life_of(labels) is Life.LIVING
+    finally:
+        process.kill()
+        process.communicate()
     assert life_of(labels) is Life.DEAD
 
 

@@ -1,16 +1,19 @@
 """The world against a sandbox in memory that performs in order and can lie."""
 
+import ast
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from sandbox_runner.errors import ChannelError
+from sandbox_runner.errors import ChannelError, GuestError, OutOfMemoryError
+from sandbox_runner.guest import dispatch
 from sandbox_runner.guest.wire import BODY_LIMIT
 from sandbox_runner.sandbox.channel import Answer
 from sandbox_runner.sandbox.spec import Deadlines
-from sandbox_runner.sandbox.world import ContainerWorld
+from sandbox_runner.sandbox.world import PROGRAMS, ContainerWorld
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world import Call, Status
 
@@ -182,3 +185,88 @@ def test_the_host_waits_longer_than_the_guest_allows_itself() -> None:
 def test_a_window_that_holds_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         ContainerWorld(MemorySandbox(), window=0)
+
+
+class StarvedSandbox(MemorySandbox):
+    """Ends when it is asked for the answer to a method; from then on every request breaks."""
+
+    def __init__(self, fatal: str, error: Exception) -> None:
+        super().__init__(lambda header, _body: {**OK, "text": header["method"]})
+        self.fatal, self.error, self.over = fatal, error, False
+        self.asked: deque[str] = deque()
+        self.abandon = self._abandon
+
+    def _abandon(self) -> None:
+        self.open.clear()
+        self.asked.clear()
+
+    def send(self, kind: str, header: dict, body: bytes = b"", *, allowance_s: float) -> None:
+        if self.over:
+            raise self.error
+        super().send(kind, header, body, allowance_s=allowance_s)
+        self.asked.append(header["method"])
+
+    def receive(self) -> Answer:
+        if self.over or self.asked[0] == self.fatal:
+            self.over = True
+            raise self.error
+        self.asked.popleft()
+        return super().receive()
+
+
+def calls_around(fatal: str) -> list[Call]:
+    names = ["room_enter", "file_read", fatal, "file_read", "git_push", "test_run"]
+    return [Call(METHODS[name].opcode, name, {}, step) for step, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 100])
+@pytest.mark.parametrize("fatal", sorted(PROGRAMS))
+def test_a_sandbox_that_a_program_starved_is_that_calls_failure_and_the_rest_is_skipped(
+    fatal: str, window: int
+) -> None:
+    sandbox = StarvedSandbox(fatal, OutOfMemoryError("the memory limit"))
+    world = ContainerWorld(sandbox, window=window)
+    outcomes = list(world.perform_all(iter(calls_around(fatal))))
+    assert [outcome.status.value for outcome in outcomes] == ["ok", "ok", "failed", *["skipped"] * 3]
+    assert outcomes[2].details["exhausted"] == ["memory"]
+    assert world.perform(call()).status is Status.SKIPPED
+    assert [outcome.status for outcome in world.perform_all([call()])] == [Status.SKIPPED]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - PROGRAMS))
+def test_a_sandbox_that_starved_while_no_program_ran_is_broken(method: str) -> None:
+    for act in (
+        lambda world: list(world.perform_all(calls_around(method))),
+        lambda world: world.perform(Call(METHODS[method].opcode, method, {})),
+    ):
+        world = ContainerWorld(StarvedSandbox(method, OutOfMemoryError("the memory limit")))
+        with pytest.raises(OutOfMemoryError):
+            act(world)
+        assert world.ended is None
+
+
+@pytest.mark.parametrize("error", [GuestError("it died"), ChannelError("it stalled")])
+def test_a_sandbox_that_broke_in_any_other_way_is_no_calls_failure(error: Exception) -> None:
+    for act in (
+        lambda world: list(world.perform_all(calls_around("test_run"))),
+        lambda world: world.perform(Call(METHODS["test_run"].opcode, "test_run", {})),
+    ):
+        with pytest.raises(type(error)):
+            act(ContainerWorld(StarvedSandbox("test_run", error)))
+
+
+def test_the_methods_that_start_programs_are_those_whose_module_can() -> None:
+    """Host and guest name them apart: the guest's own imports are the judge."""
+    folder = Path(dispatch.__file__).parent
+
+    def imports(module: str, seen: set[str]) -> set[str]:
+        if module not in seen:
+            seen.add(module)
+            for node in ast.walk(ast.parse((folder / f"{module}.py").read_text())):
+                package, _, name = str(getattr(node, "module", "")).rpartition(".")
+                if package == "sandbox_runner.guest":
+                    imports(name, seen)
+        return seen
+
+    starting = {name for name, (module, _) in dispatch.METHODS.items() if "process" in imports(module, set())}
+    assert starting == PROGRAMS

@@ -2,7 +2,6 @@ import os
 import stat
 import subprocess
 import threading
-import time
 from contextlib import suppress
 from hashlib import sha256
 
@@ -148,10 +147,8 @@ def test_harmless_detours_in_a_path_lead_to_the_file(world, base):
 @pytest.mark.parametrize("method", FILE_CALLS)
 def test_a_fifo_fails_at_once(world, base, method):
     os.mkfifo(base / "fifo")
-    started = time.monotonic()
     outcome = perform(world, method, path="fifo", **FILE_CALLS[method])
     assert outcome.text == f"{method}: ERROR not a regular file: fifo"
-    assert time.monotonic() - started < 1
 
 
 def test_a_file_beyond_the_limit_is_not_read(base):

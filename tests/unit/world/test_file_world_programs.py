@@ -1,9 +1,7 @@
 """git, pytest and search of the native world."""
 
-import re
+import shutil
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
@@ -194,30 +192,26 @@ def test_tests_run_in_the_workspace_with_a_clean_environment(base, monkeypatch):
 
 
 def test_a_test_that_hangs_is_ended_at_its_deadline(base):
-    (base / "test_slow.py").write_text("import time\ndef test_slow():\n    time.sleep(60)\n")
-    started = time.monotonic()
+    (base / "test_slow.py").write_text("import time\ndef test_slow():\n    time.sleep(600)\n")
     world = FileWorld(base, limits=NativeLimits(test_s=1))
     assert world.test_run("test_slow.py", 0) == "test_run: ERROR timeout after 1s: test_slow.py"
-    assert time.monotonic() - started < 20
 
 
 # -- search -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["rg", "grep"])
-def searcher(request, base, monkeypatch, tmp_path):
-    """A world that searches with ripgrep, and one on a machine that has only grep."""
-    if request.param == "grep":
-        tools = tmp_path / "tools"
-        tools.mkdir()
-        (tools / "grep").symlink_to("/usr/bin/grep" if Path("/usr/bin/grep").exists() else "/bin/grep")
-        monkeypatch.setenv("PATH", str(tools))
+@pytest.fixture
+def searcher(base, monkeypatch, tmp_path):
+    """A world on a machine that has only grep; tests/tools/ripgrep holds one with ripgrep against it."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "grep").symlink_to(shutil.which("grep"))
+    monkeypatch.setenv("PATH", str(tools))
     for name, text in {"a.py": "needle\n", "b.py": "needle needle\n", "c.txt": "hay -e --files\n"}.items():
         (base / name).write_text(text)
     (base / ".git").mkdir()
     (base / ".git" / "needle").write_text("needle")
-    note = "" if request.param == "rg" else " (grep fallback)"
-    return FileWorld(base), note
+    return FileWorld(base)
 
 
 @pytest.mark.parametrize(
@@ -234,21 +228,11 @@ def searcher(request, base, monkeypatch, tmp_path):
     ],
 )
 def test_a_search_finds_files_and_takes_every_pattern_as_data(searcher, pattern, files):  # D73
-    world, note = searcher
-    outcome = perform(world, "search_code", pattern=pattern)
-    assert outcome.text == f"search_code: '{pattern}' → {len(files)} matches{note}"
+    outcome = perform(searcher, "search_code", pattern=pattern)
+    assert outcome.text == f"search_code: '{pattern}' → {len(files)} matches (grep fallback)"
     assert outcome.details == {"files": files, "count": len(files), "truncated": False}
 
 
 @pytest.mark.parametrize("pattern", ["[", "(", "a\0b"])
 def test_an_invalid_pattern_is_an_error_and_not_no_match(searcher, pattern):  # D74
-    world, _ = searcher
-    assert world.search_code(pattern) == "search_code: ERROR invalid pattern"
-
-
-def test_a_search_reads_no_configuration_of_the_user(base, monkeypatch, tmp_path):
-    config = tmp_path / "ripgreprc"
-    config.write_text("--invert-match\n")
-    monkeypatch.setenv("RIPGREP_CONFIG_PATH", str(config))
-    (base / "a").write_text("hay\n")
-    assert re.search(r"→ 0 matches", FileWorld(base).search_code("needle"))
+    assert searcher.search_code(pattern) == "search_code: ERROR invalid pattern"

@@ -1,12 +1,16 @@
-"""Searches answered from memory are ripgrep's answers, whatever the workspace holds and becomes."""
+"""Searches answered from memory are ripgrep's answers, whatever the workspace holds and becomes.
+
+The guest's methods run on this machine, over a directory; the ripgrep that they start, and are held against,
+is the image's, in a container that sees the same directory.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -23,6 +27,18 @@ from sandbox_runner.guest.files import file_edit, file_write
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.search_index import SearchIndex, plain_words
 from sandbox_runner.guest.sinks import Whole
+from sandbox_runner.sandbox import Image
+
+pytestmark = pytest.mark.docker
+
+# Takes a command on a line, answers it on a line, and ends with its input: with the tests, however they end.
+SERVER = """
+import json, subprocess, sys
+for line in sys.stdin:
+    folder, command = json.loads(line)
+    done = subprocess.run(command, cwd="/trees/" + folder, capture_output=True, timeout=60)
+    print(json.dumps([done.returncode, done.stdout.hex(), done.stderr.decode(errors="replace")]), flush=True)
+"""
 
 NAMES = [
     *("a", "b.py", "c d", "-e", "é", ".hidden", ".git", "info", "exclude", "HEAD"),
@@ -62,10 +78,14 @@ class Here(SimpleNamespace):
     parent, forget = Guest.parent, Guest.forget
 
 
+Ripgrep = Callable[[Any, list[str]], tuple[Any, Whole, str]]
+Guests = Callable[[list[tuple[str, str, bytes]]], AbstractContextManager[Any]]
+
+
 @contextmanager
-def a_guest(tree: list[tuple[str, str, bytes]]) -> Iterator[Any]:
-    """A guest with these files; ripgrep runs there as it is."""
-    with TemporaryDirectory() as folder:
+def guest_over(tree: list[tuple[str, str, bytes]], trees: Path) -> Iterator[Any]:
+    """A guest with these files, in a directory below ``trees``."""
+    with TemporaryDirectory(dir=trees) as folder:
         for path, kind, data in tree:
             place(Path(folder), path, kind, data)
         root = os.open(folder, os.O_RDONLY)
@@ -96,17 +116,6 @@ def place(folder: Path, path: str, kind: str, data: bytes) -> None:
         return
 
 
-def ripgrep(guest: Any, arguments: list[str]) -> tuple[Any, Whole, str]:
-    program = shutil.which("rg")
-    assert program, "these tests need ripgrep (Debian: apt-get install ripgrep)"
-    command = [program, *search._ARGUMENTS, *arguments, "--", "."]
-    done = subprocess.run(command, cwd=guest.folder, capture_output=True, timeout=30, check=False)
-    output = Whole(1 << 20)
-    output.take(done.stdout)
-    ended = SimpleNamespace(code=done.returncode, signal=None, timed_out=False, exhausted=[])
-    return ended, output, done.stderr.decode().strip()
-
-
 def answer(guest: Any, pattern: str) -> object:
     try:
         outcome = search.search_code(guest, pattern)
@@ -125,26 +134,57 @@ def perform(guest: Any, kind: str, subject: str, text: str) -> None:
         return
 
 
-@pytest.fixture(autouse=True)
-def _host_ripgrep(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that the container of ``ripgrep`` sees as well."""
+    return tmp_path_factory.mktemp("trees")
+
+
+@pytest.fixture(scope="module")
+def ripgrep(image: Image, trees: Path) -> Iterator[Ripgrep]:
+    """The image's ripgrep, called as the guest calls it."""
+    options = ["--rm", "--interactive", "--network=none", "--label=sandbox-runner.test=ripgrep"]
+    command = ["docker", "run", *options, f"--volume={trees}:/trees", image.id, "python3", "-c", SERVER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin
+        assert server.stdout
+
+        def run(guest: Any, arguments: list[str]) -> tuple[Any, Whole, str]:
+            order = (Path(guest.folder).name, ["rg", *search._ARGUMENTS, *arguments, "--", "."])
+            print(json.dumps(order), file=server.stdin, flush=True)
+            code, found, said = json.loads(server.stdout.readline())
+            output = Whole(1 << 20)
+            output.take(bytes.fromhex(found))
+            ended = SimpleNamespace(code=code, signal=None, timed_out=False, exhausted=[])
+            return ended, output, said.strip()
+
+        yield run
+        server.stdin.close()
+        assert server.wait(60) == 0
+
+
+@pytest.fixture
+def a_guest(monkeypatch: pytest.MonkeyPatch, trees: Path, ripgrep: Ripgrep) -> Guests:
+    """Guests that start the image's ripgrep."""
     monkeypatch.setattr(search, "_ripgrep", ripgrep)
+    return lambda tree: guest_over(tree, trees)
 
 
 @settings(
     max_examples=120,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],  # shrinking what starts programs takes minutes
 )
-@given(st.lists(entries, max_size=6), steps)
-@example([("b.py", "file", b"\xef\xbb\xbfdef\xff wrap")], [("search", "wrap", "")])
-@example([("a", "file", b"LONGdef\0")], [("search", "def", "")])
-@example([("a", "file", b"\xff\xfed\0e\0f\0")], [("search", "def", "")])
-@example([(".ignore", "file", b"b.py\n")], [("write", "a/b.py", "wrap"), ("search", "wrap", "")])
-@example([("a", "file", b"wrap")], [("write", ".gitignore", "a\n"), ("search", "wrap", "")])
-@example([(".git/HEAD", "file", b"")], [("write", ".gitignore", "a\n"), ("write", "a", "wrap")])
+@given(tree=st.lists(entries, max_size=6), actions=steps)
+@example(tree=[("b.py", "file", b"\xef\xbb\xbfdef\xff wrap")], actions=[("search", "wrap", "")])
+@example(tree=[("a", "file", b"LONGdef\0")], actions=[("search", "def", "")])
+@example(tree=[("a", "file", b"\xff\xfed\0e\0f\0")], actions=[("search", "def", "")])
+@example(tree=[(".ignore", "file", b"b.py\n")], actions=[("write", "a/b.py", "wrap"), ("search", "wrap", "")])
+@example(tree=[("a", "file", b"wrap")], actions=[("write", ".gitignore", "a\n"), ("search", "wrap", "")])
+@example(tree=[(".git/HEAD", "file", b"")], actions=[("write", ".gitignore", "a\n"), ("write", "a", "wrap")])
 def test_every_answer_from_memory_is_the_one_that_ripgrep_gives(
-    tree: list[tuple[str, str, bytes]], actions: list[tuple[str, str, str]]
+    a_guest: Guests, tree: list[tuple[str, str, bytes]], actions: list[tuple[str, str, str]]
 ) -> None:
     with a_guest(tree) as guest:
         answer(guest, "def")
@@ -160,7 +200,7 @@ def test_every_answer_from_memory_is_the_one_that_ripgrep_gives(
 
 
 def test_the_second_search_for_words_reads_the_files_and_the_third_starts_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, ripgrep: Ripgrep, a_guest: Guests
 ) -> None:
     asked: list[str] = []
 
@@ -178,7 +218,7 @@ def test_the_second_search_for_words_reads_the_files_and_the_third_starts_nothin
         assert len(asked) == 2
 
 
-def test_a_workspace_that_others_change_is_searched_anew_each_time() -> None:
+def test_a_workspace_that_others_change_is_searched_anew_each_time(a_guest: Guests) -> None:
     with a_guest([("a", "file", b"wrap")]) as guest:
         guest.config = Config({"uid": 1, "shared": True}, "config")
         for _ in range(3):
@@ -187,8 +227,8 @@ def test_a_workspace_that_others_change_is_searched_anew_each_time() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(2_001, 1), (3, 2 << 20)])
-def test_what_an_index_keeps_is_bounded(count: int, size: int) -> None:
-    with a_guest([(f"f{number}", "file", b"x" * size) for number in range(count)]) as guest:
+def test_what_an_index_keeps_is_bounded(tmp_path: Path, count: int, size: int) -> None:
+    with guest_over([(f"f{number}", "file", b"x" * size) for number in range(count)], tmp_path) as guest:
         index = SearchIndex()
         index.fill(guest.root, [b"f%d" % number for number in range(count)])
         assert not index.fit

@@ -280,7 +280,7 @@ def _as_tests(group: Sequence[AttackClass], way: str, setting: _Setting) -> Iter
     statuses = iter([str(line.fact["status"]) for line in record.calls()])
     code, why = record.result.exit_code, str(record.result.error or record.result.status)
     if alone:
-        told = f"exit {code}" if record.result.error is None else f"exit {code}, {why}"
+        told = f"exit {code}" if code in {0, 1} else f"exit {code}, {why}"
         yield group[0].id, Answer(way, "the run", told)
         yield group[0].id, Answer(way, "its step", next(statuses, "never ended"))
         yield group[0].id, Answer(way, "a harmless step after it", next(statuses, "never ran"))

@@ -12,6 +12,7 @@ ROOT = Path(sandbox_runner.__file__).parent
 ORDER = (
     "errors",
     "resources",
+    "foreign",
     "trail",
     "world",
     "policy",

@@ -1,0 +1,85 @@
+"""Every reader of foreign bytes under its worst inputs, each in a process of its own.
+
+    python -m tests.bench.readers READER CASE FOLDER
+
+reads what the case put into FOLDER and prints one line of JSON: by how many bytes the process grew at its
+peak, and how the reading ended. ``tests/hostile/test_reader_memory.py`` takes the quick cases, the
+benchmark's row ``readers`` all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandbox_runner.errors import SandboxRunnerError
+from tests.bench import reader_archives
+from tests.bench.measuring import Figure
+from tests.bench.reading import Peak, Reader
+
+__all__ = ["MARGIN", "READERS", "measure", "readers"]
+
+MARGIN = 1.5
+"""By how much a peak may be above the number that is written beside its reader."""
+_TIMEOUT_S = 300
+
+READERS: dict[str, Reader] = {**reader_archives.READERS}
+
+
+def measure(reader: str, case: str) -> Peak:
+    """Make an input and let a new process read it."""
+    with tempfile.TemporaryDirectory(prefix="reader-") as folder:
+        READERS[reader].cases[case].make(Path(folder))
+        command = [sys.executable, "-m", "tests.bench.readers", reader, case, folder]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_TIMEOUT_S,
+            cwd=Path(__file__).parents[2],
+        )
+    return Peak(**json.loads(done.stdout))
+
+
+def readers(_bench: object) -> Iterator[Figure]:
+    """Peaks of the worst inputs of every reader, as shares of the number written beside it."""
+    for name, reader in READERS.items():
+        peaks = {case: measure(name, case) for case in reader.cases}
+        worst = max(peaks, key=lambda case: peaks[case].grown)
+        grown = peaks[worst].grown
+        yield Figure(
+            f"reader: {name}, peak of memory by its written number",
+            grown / reader.memory,
+            goal=MARGIN,
+            note=f"{grown >> 20} of {reader.memory >> 20} MiB, {worst}, worst of {len(peaks)}",
+        )
+
+
+def main() -> None:
+    """Read one input."""
+    reader, _case, folder = sys.argv[1:]
+    before = _memory("VmRSS")
+    with contextlib.suppress(OSError):  # forget the peak of the start
+        Path("/proc/self/clear_refs").write_text("5")
+    error = ""
+    try:
+        READERS[reader].read(Path(folder))
+    except SandboxRunnerError as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    print(json.dumps({"grown": max(0, _memory("VmHWM") - before), "error": error}))
+
+
+def _memory(name: str) -> int:
+    (size,) = re.findall(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(size) * 1024
+
+
+if __name__ == "__main__":
+    main()

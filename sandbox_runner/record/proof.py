@@ -3,38 +3,82 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
+
+import orjson
 
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import layout
 from sandbox_runner.record.documents import RunResult, RunStatus
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import MetaStyle, TrailEvent, build_meta_trail, verify_chain
+from sandbox_runner.replay.details import PackedDetails, packed
+from sandbox_runner.replay.markers import ShownOperands
 from sandbox_runner.trail import ResolvedStep, Trail, load
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.world import Status
 
 __all__ = ["check_counts", "check_events", "check_meta_trail", "read_events"]
 
+_EVENT_BYTES = 320  # an event's own object, its numbers, its place in the list
 
-def read_events(result: RunResult) -> list[TrailEvent]:
-    """The events of a result.
+
+def read_events(result: RunResult, trail: Trail | None, principal: str) -> list[TrailEvent]:
+    """The events of a result, in memory that is bounded by ``layout.EVENTS_MEMORY``.
+
+    Their details stay JSON; operands that are those of the event's step are read from the trail.
 
     Raises:
-        VerificationError: an event is malformed or its own proof does not fit it.
+        VerificationError: an event is malformed, its own proof does not fit it, or they are too much.
     """
-    events = []
+    events: list[TrailEvent] = []
+    room = layout.EVENTS_MEMORY
     for number, form in enumerate(result.events):
         try:
             event = TrailEvent.from_dict(form)
             TrailOpcodes(event.opcode)
-        except (KeyError, TypeError, ValueError) as error:
+            operands: Mapping[str, Any] = _of_trail(event, number, trail, principal) or packed(event.operands)
+            event = replace(event, operands=operands, details=packed(event.details))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerificationError(f"event {number} of {layout.RESULT} is malformed: {error!r}") from error
+        room -= _EVENT_BYTES + sum(
+            map(_memory, (event.result, event.proof, event.chain, operands, event.details))
+        )
+        if room < 0:
+            raise VerificationError(
+                f"the events of {layout.RESULT} take more than {layout.EVENTS_MEMORY >> 20} MiB"
+            )
         events.append(event)
     return events
+
+
+def _of_trail(event: TrailEvent, number: int, trail: Trail | None, principal: str) -> ShownOperands | None:
+    """The operands of the step that an event is of, where it has the same."""
+    if trail is None or number >= len(trail.steps):
+        return None
+    try:  # as JSON: True and 1 are equal, and no two operands
+        asked = orjson.dumps(_operands(trail.steps[number], trail, principal), option=orjson.OPT_SORT_KEYS)
+        if orjson.dumps(dict(event.operands), option=orjson.OPT_SORT_KEYS) != asked:
+            return None
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits
+        return None
+    return ShownOperands(trail.steps, number, principal)
+
+
+def _memory(value: Any) -> int:
+    """What a part of an event takes, bytes."""
+    if isinstance(value, PackedDetails):
+        return value.size
+    if isinstance(value, dict):
+        return sys.getsizeof(value) + sum(_memory(key) + _memory(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sys.getsizeof(value) + sum(map(_memory, value))
+    return sys.getsizeof(value)
 
 
 def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> None:
@@ -50,7 +94,7 @@ def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> 
     for number, (event, step) in enumerate(zip(events, trail.steps, strict=False)):
         if (event.step_index, event.opcode) != (number, step.opcode):
             raise VerificationError(f"event {number} of {layout.RESULT} is not step {number} of the trail")
-        if event.operands != _operands(step, trail, principal):
+        if dict(event.operands) != _operands(step, trail, principal):
             raise VerificationError(f"event {number} of {layout.RESULT} has other operands than its step")
     verify_chain(events, trail.sha256)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 from weakref import ref
@@ -26,6 +27,11 @@ class PackedDetails(Mapping[str, Any]):
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._last: ref[_Read] | None = None
+
+    @property
+    def size(self) -> int:
+        """The memory of what is kept, beside the object itself, bytes."""
+        return sys.getsizeof(self._data)
 
     def _read(self) -> _Read:
         read = None if self._last is None else self._last()

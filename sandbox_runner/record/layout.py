@@ -10,6 +10,7 @@ __all__ = [
     "CALLS",
     "DIRECTORY_MODE",
     "DISPATCHED",
+    "DOCUMENTS_MEMORY",
     "DOCUMENT_LIMIT",
     "EVENTS_MEMORY",
     "EVENT_LINE_LIMIT",
@@ -20,6 +21,7 @@ __all__ = [
     "LINE_LIMIT",
     "LINE_VALUES",
     "LOCK",
+    "LOG_MEMORY",
     "META_TRAIL",
     "OPEN_ONLY",
     "POLICY",
@@ -28,6 +30,7 @@ __all__ = [
     "SIZE_LIMITS",
     "TRAIL",
     "VALUE_LIMITS",
+    "VERIFY_MEMORY",
 ]
 
 RUN: Final = "run.json"
@@ -88,6 +91,15 @@ EVENTS_MEMORY: Final = 1024 * _MIB
 
 IN_DOUBT_LIMIT: Final = 10_000
 """Calls that may be on their way at once; a window of calls has some dozens."""
+
+DOCUMENTS_MEMORY: Final = 512 * _MIB
+"""The most memory in bytes that ``run.json`` and ``result.json`` take when they are read, events aside."""
+
+VERIFY_MEMORY: Final = EVENTS_MEMORY + DOCUMENTS_MEMORY
+"""The most memory in bytes that verification takes: the events, and one event or one document at a time."""
+
+LOG_MEMORY: Final = 64 * _MIB
+"""The most memory in bytes that reading ``calls.jsonl`` or the journal line by line takes."""
 
 FILES_LIMIT: Final = 20_000
 """Files and folders of a record; of pushes there are a thousand at most."""

@@ -171,11 +171,11 @@ def _result(directory: Path, *, whole: bool) -> RunResult:
 
 
 def _journalled(path: Path) -> Iterator[InDoubt]:
-    sent: dict[int, InDoubt] = {}
+    sent: dict[int, tuple[int, str]] = {}
     for line in read_lines(path, torn_end=True):
         if match := _SENT.match(line):
             seq = int(match[2])
-            sent[seq] = InDoubt(seq=seq, step=int(match[3]), method=match[1].decode())
+            sent[seq] = int(match[3]), match[1].decode()
             if len(sent) > layout.IN_DOUBT_LIMIT:  # the oldest was answered long since
                 del sent[next(iter(sent))]
         elif match := _WITHDRAWN.match(line):
@@ -183,4 +183,5 @@ def _journalled(path: Path) -> Iterator[InDoubt]:
                 sent.popitem()
         else:
             raise VerificationError(f"{path.name} holds a line that is no journal entry")
-    yield from sent.values()
+    for seq, (step, method) in sent.items():
+        yield InDoubt(seq=seq, step=step, method=method)

@@ -31,6 +31,15 @@ class TrailLimits:
     entries: int = 1_000_000
     entry_bytes: int = 24 * _MIB
 
+    @property
+    def memory(self) -> int:
+        """The most memory that a trail or a worklog takes until it is loaded, bytes.
+
+        Both are held as they came, with the columns of a trail beside them. Texts take four bytes a
+        character where one of them is looked at, so not all of them at once.
+        """
+        return 2 * max(self.trail_bytes, self.worklog_bytes)
+
 
 DEFAULT_LIMITS = TrailLimits()
 """A million steps and strings, 16 MiB each: what the format promises."""

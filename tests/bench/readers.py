@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox_runner.errors import SandboxRunnerError
-from tests.bench import reader_answers, reader_archives
+from tests.bench import reader_answers, reader_archives, reader_records, reader_texts
 from tests.bench.measuring import Figure
 from tests.bench.reading import Peak, Reader
 
@@ -29,7 +29,12 @@ MARGIN = 1.5
 """By how much a peak may be above the number that is written beside its reader."""
 _TIMEOUT_S = 300
 
-READERS: dict[str, Reader] = {**reader_archives.READERS, **reader_answers.READERS}
+READERS: dict[str, Reader] = {
+    **reader_archives.READERS,
+    **reader_answers.READERS,
+    **reader_records.READERS,
+    **reader_texts.READERS,
+}
 
 
 def measure(reader: str, case: str) -> Peak:

@@ -32,13 +32,17 @@ class TrailLimits:
     entry_bytes: int = 24 * _MIB
 
     @property
-    def memory(self) -> int:
-        """The most memory that a trail or a worklog takes until it is loaded, bytes.
+    def trail_memory(self) -> int:
+        """The most memory that loading a trail takes, bytes: as it came, and its columns."""
+        return 2 * self.trail_bytes
 
-        Both are held as they came, with the columns of a trail beside them. Texts take four bytes a
-        character where one of them is looked at, so not all of them at once.
+    @property
+    def worklog_memory(self) -> int:
+        """The most memory that compiling a worklog takes, bytes.
+
+        As it came, its texts at four bytes a character until all are known, and the trail that they make.
         """
-        return 2 * max(self.trail_bytes, self.worklog_bytes)
+        return 6 * self.worklog_bytes
 
 
 DEFAULT_LIMITS = TrailLimits()

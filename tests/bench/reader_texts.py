@@ -9,7 +9,7 @@ from sandbox_runner.policy import Policy
 from sandbox_runner.policy.loading import MEMORY_BYTES as POLICY_MEMORY
 from sandbox_runner.runner.inputs import read_input
 from sandbox_runner.trail import DEFAULT_LIMITS, compile_worklog
-from tests.bench.reading import Case, Reader
+from tests.bench.reading import Case, Reader, read_one
 
 __all__ = ["READERS"]
 
@@ -102,14 +102,14 @@ READERS = {
         {
             "keys": Case(_write(_keys), "policy"),
             "elements": Case(_write(_elements), "policy"),
-            "lists": Case(_write(_nested), "policy"),
-            "empty values": Case(_write(_flow), "policy"),
-            "nesting": Case(_write(_deep), "policy"),
-            "anchors": Case(_write(_anchors), "anchors"),
+            "lists": Case(_write(_nested), "policy", quick=False),
+            "empty values": Case(_write(_flow), "policy", quick=False),
+            "nesting": Case(_write(_deep), "policy", quick=False),
+            "anchors": Case(_write(_anchors), "anchors", quick=False),
         },
     ),
     "a trail": Reader(
-        DEFAULT_LIMITS.memory,
+        DEFAULT_LIMITS.trail_memory,
         _trail,
         {
             "many steps": Case(many_steps, quick=False),
@@ -118,7 +118,7 @@ READERS = {
         },
     ),
     "a worklog": Reader(
-        DEFAULT_LIMITS.memory,
+        DEFAULT_LIMITS.worklog_memory,
         _worklog,
         {
             "many entries": Case(log_of_entries, quick=False),
@@ -127,3 +127,7 @@ READERS = {
     ),
 }
 """What a user gives to be run."""
+
+
+if __name__ == "__main__":
+    read_one(READERS)

@@ -1,24 +1,17 @@
 """Every reader of foreign bytes under its worst inputs, each in a process of its own.
 
-    python -m tests.bench.readers READER CASE FOLDER
-
-reads what the case put into FOLDER and prints one line of JSON: by how many bytes the process grew at its
-peak, and how the reading ended. ``tests/hostile/test_reader_memory.py`` takes the quick cases, the
-benchmark's row ``readers`` all of them.
+``tests/hostile/test_reader_memory.py`` takes the quick cases, the benchmark's row ``readers`` all of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox_runner.errors import SandboxRunnerError
 from tests.bench import reader_answers, reader_archives, reader_records, reader_texts
 from tests.bench.measuring import Figure
 from tests.bench.reading import Peak, Reader
@@ -41,7 +34,7 @@ def measure(reader: str, case: str) -> Peak:
     """Make an input and let a new process read it."""
     with tempfile.TemporaryDirectory(prefix="reader-") as folder:
         READERS[reader].cases[case].make(Path(folder))
-        command = [sys.executable, "-m", "tests.bench.readers", reader, case, folder]
+        command = [sys.executable, "-m", READERS[reader].module, reader, folder]
         done = subprocess.run(
             command,
             capture_output=True,
@@ -65,26 +58,3 @@ def readers(_bench: object) -> Iterator[Figure]:
             goal=MARGIN,
             note=f"{grown >> 20} of {reader.memory >> 20} MiB, {worst}, worst of {len(peaks)}",
         )
-
-
-def main() -> None:
-    """Read one input."""
-    reader, _case, folder = sys.argv[1:]
-    before = _memory("VmRSS")
-    with contextlib.suppress(OSError):  # forget the peak of the start
-        Path("/proc/self/clear_refs").write_text("5")
-    error = ""
-    try:
-        READERS[reader].read(Path(folder))
-    except SandboxRunnerError as problem:
-        error = f"{type(problem).__name__}: {problem}"
-    print(json.dumps({"grown": max(0, _memory("VmHWM") - before), "error": error}))
-
-
-def _memory(name: str) -> int:
-    (size,) = re.findall(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(size) * 1024
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,24 @@
-"""The terms of ``readers``: a reader of foreign bytes, its worst inputs, and what reading one came to."""
+"""The terms of ``readers``, and how one input is read in a process of its own.
+
+    python -m tests.bench.reader_archives READER FOLDER
+
+reads what a case put into FOLDER and prints one line of JSON: by how many bytes the process grew at its peak,
+and how the reading ended. The same goes for every module that has readers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Case", "Peak", "Reader"]
+from sandbox_runner.errors import SandboxRunnerError
+
+__all__ = ["Case", "Peak", "Reader", "read_one"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,12 @@ class Reader:
     read: Callable[[Path], None]
     cases: dict[str, Case]
 
+    @property
+    def module(self) -> str:
+        """Where it is defined; nothing else is loaded to read one input."""
+        spec = sys.modules[self.read.__module__].__spec__
+        return self.read.__module__ if spec is None else spec.name
+
 
 @dataclass(frozen=True, slots=True)
 class Peak:
@@ -39,3 +57,22 @@ class Peak:
 
     grown: int
     error: str
+
+
+def read_one(readers: Mapping[str, Reader]) -> None:
+    """Read one input, as the command line says."""
+    reader, folder = sys.argv[1:]
+    before = _memory("VmRSS")
+    with contextlib.suppress(OSError):  # forget the peak of the start
+        Path("/proc/self/clear_refs").write_text("5")
+    error = ""
+    try:
+        readers[reader].read(Path(folder))
+    except SandboxRunnerError as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    print(json.dumps({"grown": max(0, _memory("VmHWM") - before), "error": error}))
+
+
+def _memory(name: str) -> int:
+    (size,) = re.findall(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(size) * 1024

@@ -17,7 +17,7 @@ from sandbox_runner.record import layout
 from sandbox_runner.record.documents import RunResult, RunStatus
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import MetaStyle, TrailEvent, build_meta_trail, verify_chain
-from sandbox_runner.replay.details import PackedDetails, packed
+from sandbox_runner.replay.details import LastRead, PackedDetails, packed
 from sandbox_runner.replay.markers import ShownOperands
 from sandbox_runner.trail import ResolvedStep, Trail, load
 from sandbox_runner.trail.operations import TrailOpcodes
@@ -38,12 +38,15 @@ def read_events(result: RunResult, trail: Trail | None, principal: str) -> list[
     """
     events: list[TrailEvent] = []
     room = layout.EVENTS_MEMORY
+    shared = LastRead()
     for number, form in enumerate(result.events):
         try:
             event = TrailEvent.from_dict(form)
             TrailOpcodes(event.opcode)
-            operands: Mapping[str, Any] = _of_trail(event, number, trail, principal) or packed(event.operands)
-            event = replace(event, operands=operands, details=packed(event.details))
+            operands: Mapping[str, Any] = _of_trail(event, number, trail, principal) or packed(
+                event.operands, shared
+            )
+            event = replace(event, operands=operands, details=packed(event.details, shared))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerificationError(f"event {number} of {layout.RESULT} is malformed: {error!r}") from error
         room -= _EVENT_BYTES + sum(

@@ -62,6 +62,17 @@ class Screen:
         sys.stdout.write(json.dumps(value, ensure_ascii=True, separators=(", ", ": ")) + "\n")
         sys.stdout.flush()
 
+    def data_with(self, value: Any, place: str, items: Iterable[Any]) -> None:
+        """As ``data``, with a list of these items where the text ``place`` stands; one is held at a time."""
+        text = json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
+        before, after = text.split(json.dumps(place), 1)
+        sys.stdout.write(before + "[")
+        for number, item in enumerate(items):
+            sys.stdout.write(", " if number else "")
+            sys.stdout.write(json.dumps(item, ensure_ascii=True, separators=(", ", ": ")))
+        sys.stdout.write("]" + after + "\n")
+        sys.stdout.flush()
+
     def paint(self, text: str, look: str, *, stream: TextIO | None = None) -> str:
         """The text in the look of a status word where the stream shows colours, else as it is."""
         style = _STYLES.get(look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -26,12 +26,15 @@ from sandbox_runner.world import Status
 __all__ = ["check_counts", "check_events", "check_meta_trail", "read_events"]
 
 _EVENT_BYTES = 320  # an event's own object, its numbers, its place in the list
+_SIZE = sys.getsizeof
+_HOLDERS = frozenset({dict, list})
+_SMALL = 2_048  # bytes of operands or details that are left as they are
 
 
 def read_events(result: RunResult, trail: Trail | None, principal: str) -> list[TrailEvent]:
     """The events of a result, in memory that is bounded by ``layout.EVENTS_MEMORY``.
 
-    Their details stay JSON; operands that are those of the event's step are read from the trail.
+    Where operands or details are long, they stay JSON, or are read from the trail if its step has the same.
 
     Raises:
         VerificationError: an event is malformed, its own proof does not fit it, or they are too much.
@@ -43,14 +46,17 @@ def read_events(result: RunResult, trail: Trail | None, principal: str) -> list[
         try:
             event = TrailEvent.from_dict(form)
             TrailOpcodes(event.opcode)
-            operands: Mapping[str, Any] = _of_trail(event, number, trail, principal) or packed(
-                event.operands, shared
-            )
-            event = replace(event, operands=operands, details=packed(event.details, shared))
+            operands, details = _memory(event.operands), _memory(event.details)
+            if max(operands, details) > _SMALL:
+                event = _slim(event, number, trail, principal, shared)
+                operands, details = _memory(event.operands), _memory(event.details)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerificationError(f"event {number} of {layout.RESULT} is malformed: {error!r}") from error
-        room -= _EVENT_BYTES + sum(
-            map(_memory, (event.result, event.proof, event.chain, operands, event.details))
+        room -= (
+            _EVENT_BYTES
+            + operands
+            + details
+            + sum(map(sys.getsizeof, (event.result, event.proof, event.chain)))
         )
         if room < 0:
             raise VerificationError(
@@ -58,6 +64,14 @@ def read_events(result: RunResult, trail: Trail | None, principal: str) -> list[
             )
         events.append(event)
     return events
+
+
+def _slim(
+    event: TrailEvent, number: int, trail: Trail | None, principal: str, shared: LastRead
+) -> TrailEvent:
+    """The same event with its operands and details in less memory."""
+    operands = _of_trail(event, number, trail, principal) or packed(event.operands, shared)
+    return replace(event, operands=operands, details=packed(event.details, shared))
 
 
 def _of_trail(event: TrailEvent, number: int, trail: Trail | None, principal: str) -> ShownOperands | None:
@@ -74,14 +88,17 @@ def _of_trail(event: TrailEvent, number: int, trail: Trail | None, principal: st
 
 
 def _memory(value: Any) -> int:
-    """What a part of an event takes, bytes."""
-    if isinstance(value, PackedDetails):
-        return value.size
-    if isinstance(value, dict):
-        return sys.getsizeof(value) + sum(_memory(key) + _memory(item) for key, item in value.items())
-    if isinstance(value, list):
-        return sys.getsizeof(value) + sum(map(_memory, value))
-    return sys.getsizeof(value)
+    """What operands or details take, bytes; a plain loop, for every event pays for it."""
+    kind, size = type(value), _SIZE(value)
+    if kind is dict:
+        for key, item in value.items():
+            size += _SIZE(key) + (_memory(item) if type(item) in _HOLDERS else _SIZE(item))
+    elif kind is list:
+        for item in value:
+            size += _memory(item) if type(item) in _HOLDERS else _SIZE(item)
+    elif kind is PackedDetails:
+        size += value.size
+    return int(size)
 
 
 def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> None:

@@ -111,6 +111,13 @@ def _files(count: int, middle: bytes) -> Iterator[bytes]:
     yield _END
 
 
+def everything(folder: Path) -> None:
+    """As many long names as are accepted, zstd's largest window, and a git index at the end of all."""
+    length = NAMES_BYTES // _ENTRIES - 10
+    *files, end = _files(_ENTRIES - 100, b"/".join([b"n" * 200] * (length // 201)))
+    _zst(folder, [*files, *_index_parts(), end], window=25)
+
+
 def window(folder: Path) -> None:
     """A frame that makes zstd keep as much as is accepted, around deep names."""
     path = _deep(b"d", 8_180)
@@ -120,13 +127,16 @@ def window(folder: Path) -> None:
 
 def git_index(folder: Path) -> None:
     """The largest git index that is brought into its normal form."""
+    _zst(folder, [*_index_parts(), _END])
+
+
+def _index_parts() -> list[bytes]:
     entry = bytes(24) + struct.pack(">I", 0o100644) + bytes(12) + bytes(20) + b"\x00\x01a\0"
     entry += bytes(-len(entry) % 8)
     count = ((64 << 20) - 64) // len(entry)
     body = b"DIRC" + struct.pack(">II", 2, count) + entry * count
     data = body + hashlib.sha1(body).digest()
-    parts = [_head(b".git"), _head(b".git/index", b"0", len(data)), _padded(data), _END]
-    _zst(folder, parts)
+    return [_head(b".git"), _head(b".git/index", b"0", len(data)), _padded(data)]
 
 
 def label_omissions(folder: Path) -> None:
@@ -209,6 +219,7 @@ READERS = {
             "deep directories": Case(deep),
             "deeper than all names may be": Case(deeper, "paths are longer"),
             "many files of long names": Case(wide, quick=False),
+            "long names, window and git index": Case(everything, quick=False),
             "zstd's window": Case(window, quick=False),
             "a git index": Case(git_index, quick=False),
             "a label of omissions": Case(label_omissions),

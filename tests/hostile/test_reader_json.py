@@ -2,12 +2,16 @@
 
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox_runner.errors import TrailError
 from sandbox_runner.foreign import check_values, read_json
+from sandbox_runner.trail import compile_worklog, load
+from sandbox_runner.trail.notes import read_notes
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(alphabet='[]{},:"\\aé\U0001f600\n', max_size=6),
@@ -85,3 +89,16 @@ def test_no_text_makes_the_counting_slow(data):
     for most in (1, 1_000, 10_000_000):
         accepts(data, most)
     assert time.process_time() - began < 20.0  # a second; quadratic it would be hours
+
+
+def test_notes_of_nothing_but_lists_are_refused_in_little_memory():
+    begin = {"op": "TRAIL_BEGIN", "agent": "a", "trail_id": "t", "ts": 1}
+    trail = load(compile_worklog([begin, {"op": "TRAIL_END", "status": 0}]))
+    data = b'{"notes":1,"steps":[' + b"[]," * 3_000_000 + b"[]]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(TrailError):
+            read_notes(data, trail)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()

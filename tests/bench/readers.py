@@ -53,7 +53,7 @@ def readers(_bench: object) -> Iterator[Figure]:
         worst = max(peaks, key=lambda case: peaks[case].grown)
         grown = peaks[worst].grown
         yield Figure(
-            f"reader: {name}, peak of memory by its written number",
+            f"reader: {name}, peak by the number written beside it",
             grown / reader.memory,
             goal=MARGIN,
             note=f"{grown >> 20} of {reader.memory >> 20} MiB, {worst}, worst of {len(peaks)}",

@@ -66,7 +66,7 @@ def _sandbox(script: Script) -> Sandbox:
         os._exit(0)
     guest.close()
     host.setblocking(False)
-    container = SimpleNamespace(id="0" * 64, attachment=Attachment(host, lambda: None))
+    container = SimpleNamespace(id="0" * 64, attachment=Attachment(host, lambda: None), resources=None)
     nothing: Any = SimpleNamespace()
     sandbox = Sandbox(
         nothing, SandboxSpec(), image=nothing, runtime=nothing, uid=1, container=cast("Any", container)

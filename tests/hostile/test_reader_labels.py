@@ -20,7 +20,7 @@ from sandbox_runner.snapshot.session import Tally, open_session
 EMPTY = TreeBuilder().finish()[-1]
 NONSENSE = [
     "0",
-    "10",
+    str(max(REASONS) + 1),
     "200",
     "255",
     "256",

@@ -78,6 +78,17 @@ class Screen:
         sys.stdout.write(ascii_json(value) + "\n")
         sys.stdout.flush()
 
+    def data_with(self, value: Any, place: str, items: Iterable[Any]) -> None:
+        """As ``data``, with a list of these items where the text ``place`` stands; one is held at a time."""
+        expect_reader()
+        before, after = ascii_json(value).split(ascii_json(place), 1)
+        sys.stdout.write(before + "[")
+        for number, item in enumerate(items):
+            sys.stdout.write(", " if number else "")
+            sys.stdout.write(ascii_json(item))
+        sys.stdout.write("]" + after + "\n")
+        sys.stdout.flush()
+
     def paint(self, text: str, look: str, *, stream: TextIO | None = None) -> str:
         """The text in the look of a status word where the stream shows colours, else as it is."""
         style = _STYLES.get(look)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections import deque
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -33,10 +35,17 @@ def show(
     record = find_run(run, Home(chosen.home).runs(chosen.tenant))
     screen = Screen(json=json)
     if json:
-        result = record.result.model_dump(mode="json") if record.result else None
-        screen.data(
-            {"state": record.state.value, "run": record.info.model_dump(mode="json"), "result": result}
-        )
+        told: dict[str, Any] = {"state": record.state.value, "run": record.info.model_dump(mode="json")}
+        if record.result is None:
+            screen.data({**told, "result": None})
+            return
+        events, place = record.result.events, secrets.token_hex(16)
+        deque(events, maxlen=0)  # a malformed one is told before anything is written
+        result = {
+            name: place if name == "events" else value
+            for name, value in record.result.model_copy(update={"events": ()}).model_dump(mode="json").items()
+        }
+        screen.data_with({**told, "result": result}, place, events)
         return
     show_record(screen, record)
     screen.say("", *pairs(_request(record)), "", *next_commands(record))

@@ -14,6 +14,9 @@ from sandbox_runner.snapshot import show_path
 
 __all__ = ["apply", "export", "import_", "restore"]
 
+_NAMED = 5  # directories in one line
+_LISTED = 40  # files that tools run by themselves, a line each
+
 
 def restore(
     context: typer.Context,
@@ -25,16 +28,20 @@ def restore(
     json: Json = False,
 ) -> None:
     """Write a snapshot into a directory; a link in the way is never followed."""
-    restored = store_of(context).restore(snapshot, directory, overwrite=overwrite)
+    store = store_of(context)
+    restored = store.restore(snapshot, directory, overwrite=overwrite)
+    found = store.git_directories(restored.digest)
     screen = Screen(json=json)
     if json:
-        screen.data({"snapshot": restored.digest, "directory": str(directory), "files": restored.files})
+        facts = {"snapshot": restored.digest, "directory": str(directory), "files": restored.files}
+        screen.data(facts | {"git_directories": [_where(path) for path in found]})
     else:
         screen.say(
             f"restored {plural(restored.files, 'file')}, {size(restored.size)}, into {_shown(directory)}"
         )
     if restored.partial:
         screen.note(f"the snapshot is partial: {len(restored.omissions):,} of its entries were not captured")
+    _warn_of_git(screen, found)
 
 
 def apply(
@@ -43,7 +50,7 @@ def apply(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory the run began with.")],
     *,
     git: Annotated[
-        bool, typer.Option("--git", help="Also changes below .git, which can be commands.")
+        bool, typer.Option("--git", help="Also changes in git's own directories, which can be commands.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
@@ -56,15 +63,29 @@ def apply(
         parts = ("written", "removed", "already", "withheld", "kept")
         screen.data(
             {name: [show_path(path) for path in getattr(report, name)] for name in parts}
-            | {"dry_run": dry_run}
+            | {
+                "dry_run": dry_run,
+                "git_directories": [_where(path) for path in report.git_directories],
+                "named": [{"path": show_path(path), "runs": tool} for path, tool in report.named],
+            }
         )
         return
     would = "would be " if dry_run else ""
     screen.say(*(f"{would}written  {show_path(path)}" for path in report.written))
     screen.say(*(f"{would}removed  {show_path(path)}" for path in report.removed))
     screen.say(*(f"kept     {show_path(path)}: it holds files of yours" for path in report.kept))
+    for path, tool in report.named[:_LISTED]:
+        screen.note(
+            f"look at {show_path(path)} first: {tool} may run it, or do as it says, without being asked"
+        )
+    if len(report.named) > _LISTED:
+        screen.note(f"and {len(report.named) - _LISTED:,} more that tools may run; --json names all of them")
     if report.withheld:
-        screen.note(f"withheld {plural(len(report.withheld), 'change')} below .git; --git brings them too")
+        screen.note(
+            f"withheld {plural(len(report.withheld), 'change')} in git's own directories,"
+            f" whose configuration and hooks are commands: {_some(report.git_directories)};"
+            " --git brings them too"
+        )
     if not (report.written or report.removed):
         screen.say("nothing to do")
 
@@ -79,12 +100,16 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a snapshot for others: a compressed tar archive, or an image that Docker and skopeo load."""
-    exported = store_of(context).export(snapshot, output, form=form)
+    store = store_of(context)
+    exported = store.export(snapshot, output, form=form)
+    found = store.git_directories(exported.digest)
     screen = Screen(json=json)
     if json:
-        screen.data({"snapshot": exported.digest, "output": str(output), "format": form})
+        facts = {"snapshot": exported.digest, "output": str(output), "format": form}
+        screen.data(facts | {"git_directories": [_where(path) for path in found]})
     else:
         screen.say(f"exported {exported.digest} to {_shown(output)}")
+    _warn_of_git(screen, found)
 
 
 def import_(
@@ -99,6 +124,24 @@ def import_(
         screen.data(facts_of(imported))
     else:
         screen.say(f"imported {imported.digest}, {plural(imported.files, 'file')}, {size(imported.size)}")
+
+
+def _warn_of_git(screen: Screen, found: tuple[bytes, ...]) -> None:
+    if found:
+        screen.note(
+            f"git takes {_some(found)} for {'repositories' if len(found) > 1 else 'a repository'}:"
+            " calling git there can run commands that its configuration and hooks name; look at them first"
+        )
+
+
+def _some(directories: tuple[bytes, ...]) -> str:
+    """The first of some directories, and how many more there are."""
+    more = f" and {len(directories) - _NAMED} more" if len(directories) > _NAMED else ""
+    return ", ".join(map(_where, directories[:_NAMED])) + more
+
+
+def _where(directory: bytes) -> str:
+    return show_path(directory) or "."
 
 
 def _shown(path: Path) -> str:

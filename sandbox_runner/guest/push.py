@@ -10,15 +10,13 @@ from __future__ import annotations
 from sandbox_runner.guest.digest import sha256_hex
 from sandbox_runner.guest.outcome import Outcome, StepError, refusal
 from sandbox_runner.guest.repository import Repository
-from sandbox_runner.guest.wire import BODY_LIMIT
+from sandbox_runner.guest.wire import BODY_LIMIT, PUSHES_BYTES, PUSHES_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox_runner.guest.context import Guest
 
 __all__ = ["Bundle", "git_push"]
-
-_TOTAL_LIMIT = 2 * BODY_LIMIT  # of all bundles held at once
 
 
 class Bundle:
@@ -52,8 +50,10 @@ def git_push(guest: Guest, repo: str) -> Outcome:
             _must_extend(repository, known.commit, commit, ref)
         bundle = Bundle(repo, ref, commit, _pack(repository, ref, commit))
     held = sum(len(other.data) for place, other in guest.bundles.items() if place != key)
-    if held + len(bundle.data) > _TOTAL_LIMIT:
-        raise StepError(f"the quarantine is full at {_TOTAL_LIMIT} bytes")
+    if held + len(bundle.data) > PUSHES_BYTES:
+        raise StepError(f"the quarantine is full at {PUSHES_BYTES} bytes")
+    if known is None and len(guest.bundles) >= PUSHES_LIMIT:
+        raise StepError(f"the quarantine is full at {PUSHES_LIMIT} branches")
     guest.bundles[key] = bundle
     return Outcome(
         "git_push: " + repo,

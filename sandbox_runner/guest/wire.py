@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BODY_LIMIT",
     "HEADER_LIMIT",
+    "PUSHES_BYTES",
+    "PUSHES_LIMIT",
     "FrameDecoder",
     "FrameError",
     "decode_json",
@@ -33,6 +35,10 @@ HEADER_LIMIT = 1 << 20
 """Longest header, in bytes."""
 BODY_LIMIT = 32 << 20
 """Longest body, in bytes."""
+PUSHES_LIMIT = 1_000
+"""Most branches that a run can have pushed."""
+PUSHES_BYTES = 2 * BODY_LIMIT
+"""Their bundles together, in bytes."""
 
 _PREFIX = 8
 _LENGTHS = Struct(">II")

@@ -21,6 +21,8 @@ SHIPPED: Final = ("strict", "default", "read-only", "unsafe-open")
 """Names of the policies that travel with the package."""
 
 _LIMIT: Final = 256 * 1024
+MEMORY_BYTES: Final = 64 * 1024 * 1024
+"""The most memory that reading a policy takes, bytes: its text, and what ``strict_yaml`` builds of it."""
 
 
 class PolicySource:

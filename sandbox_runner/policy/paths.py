@@ -15,6 +15,7 @@ __all__ = [
     "COMPONENT_BYTES",
     "PATH_BYTES",
     "UnusablePathError",
+    "folded",
     "is_git_control_file",
     "is_git_internal",
     "normal_form",
@@ -77,15 +78,15 @@ def _check_text(path: str) -> None:
 
 def is_git_internal(path: str) -> bool:
     """Whether a normal form lies at or below a ``.git``, in any spelling some file system takes for it."""
-    return any(_folded(name) in {".git", "git~1"} for name in path.split("/"))
+    return any(folded(name) in {".git", "git~1"} for name in path.split("/"))
 
 
 def is_git_control_file(path: str) -> bool:
     """Whether a normal form names a file that changes what git does: attributes, submodules."""
-    return _folded(path.rpartition("/")[2]) in _GIT_CONTROL_FILES
+    return folded(path.rpartition("/")[2]) in _GIT_CONTROL_FILES
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """A name as the most forgiving file system compares it: case, trailing dots, streams, ignored marks."""
     return _IGNORED_BY_HFS.sub("", name).partition(":")[0].rstrip(". ").casefold()
 

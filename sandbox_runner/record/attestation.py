@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import VerificationError
+from sandbox_runner.foreign import read_json
 from sandbox_runner.record import layout
 from sandbox_runner.record.compare import first_difference
 from sandbox_runner.record.documents import RunInfo, RunResult
@@ -78,8 +79,8 @@ def check_attestation(envelope: Envelope, info: RunInfo, result: RunResult, file
 
 def _json(payload: bytes) -> Any:
     try:
-        return json.loads(payload)
-    except (ValueError, RecursionError) as error:
+        return read_json(payload, values=layout.VALUE_LIMITS[layout.ATTESTATION])
+    except ValueError as error:
         raise VerificationError(f"the payload is no JSON: {error}") from error
 
 

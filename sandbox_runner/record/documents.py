@@ -18,7 +18,9 @@ from pydantic import (
 )
 
 from sandbox_runner.errors import VerificationError
+from sandbox_runner.foreign import check_values
 from sandbox_runner.record.encoding import compact
+from sandbox_runner.record.layout import RUN, VALUE_LIMITS
 from sandbox_runner.text import visible
 
 __all__ = [
@@ -104,8 +106,13 @@ class _Document(BaseModel):
         """Read a stored document.
 
         Raises:
-            VerificationError: it is no JSON, a key is missing or unknown, or a value has the wrong type.
+            VerificationError: it is no JSON, of too many values, a key is missing or unknown, or a value has
+                the wrong type.
         """
+        try:
+            check_values(data, VALUE_LIMITS.get(name, VALUE_LIMITS[RUN]))
+        except ValueError as error:
+            raise VerificationError(f"{name}: {error}") from error
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from sandbox_runner.errors import VerificationError
+from sandbox_runner.foreign import read_json
 from sandbox_runner.record.encoding import compact
 from sandbox_runner.record.keys import PublicKey, SigningKey
 
 __all__ = ["Envelope", "Signature", "pre_authentication_encoding"]
+
+_VALUES = 10_000  # of the envelope itself, whose payload is one text; a signature takes three
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
@@ -92,8 +94,8 @@ class Envelope:
             VerificationError: it is malformed; the text says how.
         """
         try:
-            form = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            form = read_json(data, values=_VALUES)
+        except ValueError as error:
             raise VerificationError(f"the envelope is no JSON: {error}") from error
         payload, payload_type, signatures = _members(form, "payload", "payloadType", "signatures")
         if not isinstance(payload_type, str) or not isinstance(signatures, list):

@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, BinaryIO, Final, overload
 
 from pydantic_core import from_json
 
 from sandbox_runner.errors import VerificationError
+from sandbox_runner.foreign import check_values
 from sandbox_runner.record import layout
 from sandbox_runner.record.files import open_bounded
 from sandbox_runner.replay import TrailEvent
@@ -28,6 +29,7 @@ PLACE: Final[Json] = {"": 0}
 
 _BEGIN: Final = b'"events": [\n'
 _END: Final = b"],\n"
+_LINE_BYTES: Final = 64  # what a line costs to be kept, beside its own length
 
 
 class EventForms(Sequence[Json]):
@@ -86,24 +88,30 @@ def cut_events(path: Path) -> tuple[bytes, EventForms] | None:
         VerificationError: the file is missing or none of a record's.
     """
     with os.fdopen(open_bounded(path, layout.SIZE_LIMITS[layout.RESULT]), "rb") as source:
-        before = []
-        for line in source:
-            if line == _BEGIN:
-                break
+        before: list[bytes] = []
+        room = layout.DOCUMENT_LIMIT // _LINE_BYTES
+        while (line := source.readline(layout.DOCUMENT_LIMIT)) and line != _BEGIN:
             before.append(line)
+            room -= 1 + len(line) // _LINE_BYTES
+            if room < 0:
+                return None
         start = source.tell()
         count, complete = _count(source)
         if not count or not complete:
             return None
-        after = source.read()
+        after = source.read(layout.DOCUMENT_LIMIT + 1)
+    if sum(map(len, before)) + len(after) > layout.DOCUMENT_LIMIT:
+        raise VerificationError(
+            f"{path.name} holds more than {layout.DOCUMENT_LIMIT} bytes beside its events"
+        )
     document = b"".join((*before, b'"events": [{"":0}],\n', after))
     return document, EventForms(count, lambda: _walk(path, start, count))
 
 
-def _count(source: Iterator[bytes]) -> tuple[int, bool]:
+def _count(source: BinaryIO) -> tuple[int, bool]:
     """How many lines hold an event, and whether the list ends after them as it is written."""
     count, more = 0, True
-    for line in source:
+    while line := source.readline(layout.EVENT_LINE_LIMIT):
         if line == _END:
             return count, not more
         if not more or not line.startswith(b"  {") or not line.endswith((b"},\n", b"}\n")):
@@ -115,11 +123,14 @@ def _count(source: Iterator[bytes]) -> tuple[int, bool]:
 def _walk(path: Path, start: int, count: int) -> Iterator[Json]:
     with os.fdopen(open_bounded(path, layout.SIZE_LIMITS[layout.RESULT]), "rb") as source:
         source.seek(start)
-        for number, line in enumerate(islice(source, count)):
+        for number in range(count):
+            line = source.readline(layout.EVENT_LINE_LIMIT)
             try:
-                form = from_json(line.removesuffix(b"\n").removesuffix(b","))
+                check_values(line, layout.EVENT_VALUES)
+                form = from_json(line[:-2] if line.endswith(b",\n") else line[:-1], allow_inf_nan=False)
             except ValueError as error:
                 raise VerificationError(f"event {number} of {layout.RESULT} is no JSON: {error}") from error
+            del line
             if not isinstance(form, dict):
                 raise VerificationError(f"event {number} of {layout.RESULT} is no JSON object")
             yield form

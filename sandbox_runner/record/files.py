@@ -81,8 +81,10 @@ class AppendOnlyFile:
     tampering.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limit: int) -> None:
+        """Create it; ``limit`` is the most bytes that its readers accept, so it does not grow past it."""
         self._path = path
+        self._limit = limit
         self._size = 0
         self._broken = False
         with store_errors(path, "create"):
@@ -98,6 +100,9 @@ class AppendOnlyFile:
             raise StoreError(
                 f"cannot write {self._path}: an earlier write failed, so the log was closed there"
             )
+        if self._size + len(line) > self._limit:
+            self._broken = True
+            raise StoreError(f"{self._path} is full: its readers accept {self._limit} bytes")
         try:  # not ``store_errors``: every call comes through here twice
             _write_at_once(self._descriptor, line)
         except OSError as error:

@@ -9,8 +9,17 @@ __all__ = [
     "ATTESTATION",
     "CALLS",
     "DISPATCHED",
+    "DOCUMENTS_MEMORY",
+    "DOCUMENT_LIMIT",
+    "EVENTS_MEMORY",
+    "EVENT_LINE_LIMIT",
+    "EVENT_VALUES",
+    "FILES_LIMIT",
+    "IN_DOUBT_LIMIT",
     "LINE_LIMIT",
+    "LINE_VALUES",
     "LOCK",
+    "LOG_MEMORY",
     "META_TRAIL",
     "OPEN_ONLY",
     "POLICY",
@@ -18,6 +27,8 @@ __all__ = [
     "RUN",
     "SIZE_LIMITS",
     "TRAIL",
+    "VALUE_LIMITS",
+    "VERIFY_MEMORY",
 ]
 
 RUN: Final = "run.json"
@@ -53,3 +64,37 @@ SIZE_LIMITS: Final = {
     ATTESTATION: 16 * _MIB,
 }
 """Bytes a reader accepts of each file; a larger one is refused before it is read."""
+
+VALUE_LIMITS: Final = {RUN: 100_000, POLICY: 100_000, RESULT: 2_000_000, ATTESTATION: 400_000}
+"""JSON values a reader accepts of each document: what bounds its memory (see ``foreign``). Of ``RESULT``
+without its events; eight are enough for a refused step, of which a trail may have a hundred thousand."""
+
+LINE_VALUES: Final = 50_000
+"""JSON values of one line of ``calls.jsonl``; an answer of the guest has fewer."""
+
+DOCUMENT_LIMIT: Final = 64 * _MIB
+"""Bytes of ``result.json`` without its events."""
+
+EVENT_LINE_LIMIT: Final = 208 * _MIB
+"""Bytes of one event in ``result.json``: two texts of 16 MiB, all of it escaped, and its details."""
+
+EVENT_VALUES: Final = 100_000
+"""JSON values of one event."""
+
+EVENTS_MEMORY: Final = 1024 * _MIB
+"""Memory in bytes of all events that are held at once, to be verified: a million of them in usual length."""
+
+IN_DOUBT_LIMIT: Final = 10_000
+"""Calls that may be on their way at once; a window of calls has some dozens."""
+
+DOCUMENTS_MEMORY: Final = 512 * _MIB
+"""The most memory in bytes that ``run.json`` and ``result.json`` take when they are read, events aside."""
+
+VERIFY_MEMORY: Final = EVENTS_MEMORY + DOCUMENTS_MEMORY
+"""The most memory in bytes that verification takes: the events, and one event or one document at a time."""
+
+LOG_MEMORY: Final = 64 * _MIB
+"""The most memory in bytes that reading ``calls.jsonl`` or the journal line by line takes."""
+
+FILES_LIMIT: Final = 20_000
+"""Files and folders of a record; of pushes there are a thousand at most."""

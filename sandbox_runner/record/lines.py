@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from sandbox_runner.errors import VerificationError
+from sandbox_runner.foreign import read_json
 from sandbox_runner.record import fields, layout
 from sandbox_runner.record.chain import link
 from sandbox_runner.record.encoding import ascii_form, canonical_fact
@@ -82,7 +81,7 @@ def parse_line(raw: bytes, number: int) -> CallLine:
     """
     where = f"{layout.CALLS} line {number + 1}"
     try:
-        value = orjson.loads(raw)
+        value = read_json(raw, values=layout.LINE_VALUES)
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{where} is no JSON: {error}") from error
     if not isinstance(value, dict) or value.keys() != _LINE_KEYS or not _is_fact(value[fields.FACT]):
@@ -127,7 +126,10 @@ def read_lines(path: Path, *, torn_end: bool = False) -> Iterator[bytes]:
     with os.fdopen(open_bounded(path, layout.SIZE_LIMITS[layout.CALLS]), "rb") as source:
         while chunk := source.read(_CHUNK):
             *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
+            if whole and len(whole[0]) > layout.LINE_LIMIT:  # the one that may be longer than a chunk
+                rest = whole[0]
+            else:
+                yield from whole
             if len(rest) > layout.LINE_LIMIT:
                 raise VerificationError(f"{path.name} holds a line of more than {layout.LINE_LIMIT} bytes")
     if rest and not torn_end:

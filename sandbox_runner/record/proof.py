@@ -3,38 +3,102 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
+
+import orjson
 
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import layout
 from sandbox_runner.record.documents import RunResult, RunStatus
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import MetaStyle, TrailEvent, build_meta_trail, verify_chain
+from sandbox_runner.replay.details import LastRead, PackedDetails, packed
+from sandbox_runner.replay.markers import ShownOperands
 from sandbox_runner.trail import ResolvedStep, Trail, load
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.world import Status
 
 __all__ = ["check_counts", "check_events", "check_meta_trail", "read_events"]
 
+_EVENT_BYTES = 320  # an event's own object, its numbers, its place in the list
+_SIZE = sys.getsizeof
+_HOLDERS = frozenset({dict, list})
+_SMALL = 2_048  # bytes of operands or details that are left as they are
 
-def read_events(result: RunResult) -> list[TrailEvent]:
-    """The events of a result.
+
+def read_events(result: RunResult, trail: Trail | None, principal: str) -> list[TrailEvent]:
+    """The events of a result, in memory that is bounded by ``layout.EVENTS_MEMORY``.
+
+    Where operands or details are long, they stay JSON, or are read from the trail if its step has the same.
 
     Raises:
-        VerificationError: an event is malformed or its own proof does not fit it.
+        VerificationError: an event is malformed, its own proof does not fit it, or they are too much.
     """
-    events = []
+    events: list[TrailEvent] = []
+    room = layout.EVENTS_MEMORY
+    shared = LastRead()
     for number, form in enumerate(result.events):
         try:
             event = TrailEvent.from_dict(form)
             TrailOpcodes(event.opcode)
-        except (KeyError, TypeError, ValueError) as error:
+            operands, details = _memory(event.operands), _memory(event.details)
+            if max(operands, details) > _SMALL:
+                event = _slim(event, number, trail, principal, shared)
+                operands, details = _memory(event.operands), _memory(event.details)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerificationError(f"event {number} of {layout.RESULT} is malformed: {error!r}") from error
+        room -= (
+            _EVENT_BYTES
+            + operands
+            + details
+            + sum(map(sys.getsizeof, (event.result, event.proof, event.chain)))
+        )
+        if room < 0:
+            raise VerificationError(
+                f"the events of {layout.RESULT} take more than {layout.EVENTS_MEMORY >> 20} MiB"
+            )
         events.append(event)
     return events
+
+
+def _slim(
+    event: TrailEvent, number: int, trail: Trail | None, principal: str, shared: LastRead
+) -> TrailEvent:
+    """The same event with its operands and details in less memory."""
+    operands = _of_trail(event, number, trail, principal) or packed(event.operands, shared)
+    return replace(event, operands=operands, details=packed(event.details, shared))
+
+
+def _of_trail(event: TrailEvent, number: int, trail: Trail | None, principal: str) -> ShownOperands | None:
+    """The operands of the step that an event is of, where it has the same."""
+    if trail is None or number >= len(trail.steps):
+        return None
+    try:  # as JSON: True and 1 are equal, and no two operands
+        asked = orjson.dumps(_operands(trail.steps[number], trail, principal), option=orjson.OPT_SORT_KEYS)
+        if orjson.dumps(dict(event.operands), option=orjson.OPT_SORT_KEYS) != asked:
+            return None
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits
+        return None
+    return ShownOperands(trail.steps, number, principal)
+
+
+def _memory(value: Any) -> int:
+    """What operands or details take, bytes; a plain loop, for every event pays for it."""
+    kind, size = type(value), _SIZE(value)
+    if kind is dict:
+        for key, item in value.items():
+            size += _SIZE(key) + (_memory(item) if type(item) in _HOLDERS else _SIZE(item))
+    elif kind is list:
+        for item in value:
+            size += _memory(item) if type(item) in _HOLDERS else _SIZE(item)
+    elif kind is PackedDetails:
+        size += value.size
+    return int(size)
 
 
 def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> None:
@@ -50,7 +114,7 @@ def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> 
     for number, (event, step) in enumerate(zip(events, trail.steps, strict=False)):
         if (event.step_index, event.opcode) != (number, step.opcode):
             raise VerificationError(f"event {number} of {layout.RESULT} is not step {number} of the trail")
-        if event.operands != _operands(step, trail, principal):
+        if dict(event.operands) != _operands(step, trail, principal):
             raise VerificationError(f"event {number} of {layout.RESULT} has other operands than its step")
     verify_chain(events, trail.sha256)
 

@@ -71,8 +71,8 @@ class Recorder:
         self._pending: dict[int, Dispatch] = {}
         self._now_ns = now_ns
         self._tick_ns = tick_ns
-        self._journal = AppendOnlyFile(directory / layout.DISPATCHED)
-        self._calls = AppendOnlyFile(directory / layout.CALLS)
+        self._journal = AppendOnlyFile(directory / layout.DISPATCHED, layout.SIZE_LIMITS[layout.DISPATCHED])
+        self._calls = AppendOnlyFile(directory / layout.CALLS, layout.SIZE_LIMITS[layout.CALLS])
         bound = {fields.PID: os.getpid(), **(context or {})}
         self._lines = build_log(_LineSink(self._calls), [_render_line]).bind(**bound)
         self._people = log

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from sandbox_runner.errors import InputError, VerificationError
+from sandbox_runner.foreign import read_json
 from sandbox_runner.record import layout
 from sandbox_runner.record.documents import InDoubt, RunInfo, RunResult, RunState
 from sandbox_runner.record.event_forms import PLACE, cut_events
@@ -46,7 +47,7 @@ class RunRecord:
 
         Args:
             path: the record's directory.
-            whole: parse the events now; an event that is no JSON object is then found here.
+            whole: look at every event now; one that is no JSON object is then found here.
 
         Raises:
             InputError: there is no record at this place.
@@ -80,8 +81,8 @@ class RunRecord:
             VerificationError: ``policy.json`` is no JSON object.
         """
         try:
-            policy = json.loads(self._read(layout.POLICY))
-        except (ValueError, RecursionError) as error:
+            policy = read_json(self._read(layout.POLICY), values=layout.VALUE_LIMITS[layout.POLICY])
+        except ValueError as error:
             raise VerificationError(f"{layout.POLICY} is no JSON: {error}") from error
         if not isinstance(policy, dict):
             raise VerificationError(f"{layout.POLICY} is no JSON object")
@@ -158,23 +159,29 @@ def _info(directory: Path) -> RunInfo:
 
 
 def _result(directory: Path, *, whole: bool) -> RunResult:
-    if not whole and (cut := cut_events(directory / layout.RESULT)):
+    if cut := cut_events(directory / layout.RESULT):
         document, events = cut
         result = RunResult.parse(document, layout.RESULT)
         if result.events == [PLACE]:
+            if whole:
+                deque(events, maxlen=0)
             return result.model_copy(update={"events": events})
-    data = read_bounded(directory / layout.RESULT, layout.SIZE_LIMITS[layout.RESULT])
-    return RunResult.parse(data, layout.RESULT)
+    # No event, or not in the form in which it was written: then all of it is held, and must be small.
+    return RunResult.parse(read_bounded(directory / layout.RESULT, layout.DOCUMENT_LIMIT), layout.RESULT)
 
 
 def _journalled(path: Path) -> Iterator[InDoubt]:
-    sent: dict[int, InDoubt] = {}
+    sent: dict[int, tuple[int, str]] = {}
     for line in read_lines(path, torn_end=True):
         if match := _SENT.match(line):
             seq = int(match[2])
-            sent[seq] = InDoubt(seq=seq, step=int(match[3]), method=match[1].decode())
+            sent[seq] = int(match[3]), match[1].decode()
+            if len(sent) > layout.IN_DOUBT_LIMIT:  # the oldest was answered long since
+                del sent[next(iter(sent))]
         elif match := _WITHDRAWN.match(line):
-            sent = {seq: call for seq, call in sent.items() if seq < int(match[1])}
+            while sent and next(reversed(sent)) >= int(match[1]):
+                sent.popitem()
         else:
             raise VerificationError(f"{path.name} holds a line that is no journal entry")
-    yield from sent.values()
+    for seq, (step, method) in sent.items():
+        yield InDoubt(seq=seq, step=step, method=method)

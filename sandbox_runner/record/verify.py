@@ -95,7 +95,7 @@ class _Case:
     @property
     def log(self) -> LogWalk:
         if self.walk is None:
-            self.events = read_events(self.result)
+            self.events = read_events(self.result, self.verified, self.record.info.principal)
             self.walk = walk_log(self.record, self.verified, self.events)
         return self.walk
 
@@ -283,8 +283,12 @@ def _expected_files(result: RunResult) -> set[str]:
 
 def _files(directory: Path) -> list[str]:
     """Every file below a directory by its relative path; anything but a file or folder is refused."""
-    found = []
+    found: list[str] = []
+    seen = 0
     for folder, folders, names in os.walk(directory):
+        seen += len(folders) + len(names)
+        if seen > layout.FILES_LIMIT:
+            raise VerificationError(f"it holds more than {layout.FILES_LIMIT} files and folders")
         for name in (*folders, *names):
             path = Path(folder, name)
             mode = path.lstat().st_mode

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from sandbox_runner.errors import SandboxError, TrailError, VerificationError
-from sandbox_runner.replay.details import packed
+from sandbox_runner.replay.details import LastRead, packed
 from sandbox_runner.replay.event import TrailEvent, chain_link, outcome_digest, verify_chain
 from sandbox_runner.replay.feed import ACTIONS, CallFeed
 from sandbox_runner.replay.markers import (
@@ -90,6 +90,7 @@ class TrailExecutor:
         self._refusals = dict(refusals or {})
         self._steps = self.trail.steps
         self._events: list[TrailEvent] = []
+        self._shared = LastRead()
         self._index = 0  # the step whose event comes next
         self._paused = False
         self._finished = False
@@ -280,7 +281,7 @@ class TrailExecutor:
             duration_ms=outcome.duration_ns / 1e6,
             timestamp=self._clock(),
             status=outcome.status,
-            details=packed(outcome.details),
+            details=packed(outcome.details, self._shared),
             chain=chain_link(self._head(), step.index, step.opcode, operands, digest),
         )
 

@@ -8,14 +8,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandbox_runner.errors import GuestError
-from sandbox_runner.guest.wire import FrameError, split_blobs
+from sandbox_runner.guest.wire import BODY_LIMIT, FrameError, split_blobs
 from sandbox_runner.record import RunDirectory
 from sandbox_runner.record.encoding import ascii_lines
 from sandbox_runner.sandbox import Sandbox
+from sandbox_runner.sandbox.channel import MEMORY_BYTES as ANSWER_BYTES
 
-__all__ = ["keep_ledger", "keep_pushes"]
+__all__ = ["MEMORY_BYTES", "keep_ledger", "keep_pushes"]
+
+MEMORY_BYTES = ANSWER_BYTES + BODY_LIMIT + (32 << 20)
+"""The most memory that keeping a run's ledger or its pushes takes, bytes: one answer, its parts, and what is
+said of a thousand pushes."""
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
+_NAME_CHARACTERS = 8_192  # of a repository's name, as of every name in a call
+_REFERENCE_CHARACTERS = 4_352  # of a branch's full name and its commit; git makes files of such names
 _SLUG = 40  # characters of a name that stay readable in a file name
 
 
@@ -53,19 +60,35 @@ def keep_pushes(sandbox: Sandbox, directory: RunDirectory) -> list[dict[str, Any
     kept = []
     for answer in sandbox.bundles():
         facts = answer.header.get("bundle")
-        if not isinstance(facts, Mapping) or not isinstance(facts.get("repository"), str):
+        if not isinstance(facts, Mapping) or not _is_name(facts.get("repository"), _NAME_CHARACTERS):
             raise GuestError("the guest handed out a push without saying whose it is")
-        artifact = directory.add_artifact(f"pushes/{_file_name(facts['repository'])}.bundle", answer.body)
+        refs = _references(facts.get("refs"))
+        name = _file_name(facts["repository"], *refs)
+        artifact = directory.add_artifact(f"pushes/{name}.bundle", answer.body)
         if facts.get("sha256") != artifact.sha256:
             raise GuestError("the guest handed out a push that is not the one it saw")
-        kept.append({"repository": facts["repository"], "refs": facts.get("refs"), "artifact": artifact.path})
+        kept.append({"repository": facts["repository"], "refs": refs, "artifact": artifact.path})
     return kept
 
 
-def _file_name(name: str) -> str:
-    """Names are data: what a trail calls a thing never becomes a path."""
+def _references(refs: Any) -> dict[str, str]:
+    """The one branch of a push and its commit."""
+    if not isinstance(refs, dict) or len(refs) != 1:
+        raise GuestError("the guest handed out a push without saying of which branch")
+    ((name, commit),) = refs.items()
+    if not isinstance(commit, str) or len(name) + len(commit) > _REFERENCE_CHARACTERS:
+        raise GuestError(f"the guest names a branch in more than {_REFERENCE_CHARACTERS} characters")
+    return {name: commit}
+
+
+def _is_name(name: Any, most: int) -> bool:
+    return isinstance(name, str) and len(name) <= most
+
+
+def _file_name(name: str, branch: str) -> str:
+    """Names are data: what a trail calls a thing never becomes a path. Two branches are two files."""
     slug = _UNSAFE.sub("-", name.lower()).strip("-")[:_SLUG]
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    digest = hashlib.sha256(f"{name}\0{branch}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{slug or 'repository'}-{digest}"
 
 

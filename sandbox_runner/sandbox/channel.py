@@ -17,12 +17,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sandbox_runner.errors import ChannelError, GuestError
-from sandbox_runner.guest.wire import FrameDecoder, FrameError, encode_frame
+from sandbox_runner.guest.wire import BODY_LIMIT, HEADER_LIMIT, FrameDecoder, FrameError, encode_frame
 from sandbox_runner.sandbox.engine import Attachment
-from sandbox_runner.sandbox.fast_json import decode, encode
+from sandbox_runner.sandbox.fast_json import HEADER_MEMORY, decode, encode
 from sandbox_runner.sandbox.multiplex import STDOUT, Demultiplexer
 
-__all__ = ["Answer", "Channel"]
+__all__ = ["MEMORY_BYTES", "Answer", "Channel"]
+
+MEMORY_BYTES = 3 * (BODY_LIMIT + HEADER_LIMIT) + HEADER_MEMORY
+"""The most memory that one answer takes, bytes: as it comes, with room to grow, and as it is handed over.
+Whoever keeps answers has a limit of its own on all of them."""
 
 _RECEIVE_BYTES = 1 << 18
 _FLUSH_BYTES = 1 << 16  # queued requests leave at once past this size, else when an answer is awaited

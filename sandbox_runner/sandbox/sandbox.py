@@ -27,6 +27,7 @@ from sandbox_runner.errors import (
     SandboxRunnerError,
 )
 from sandbox_runner.guest.bundle import bundle
+from sandbox_runner.guest.wire import PUSHES_BYTES, PUSHES_LIMIT
 from sandbox_runner.sandbox.bind import owner_of
 from sandbox_runner.sandbox.channel import Answer, Channel
 from sandbox_runner.sandbox.classify import Cause, Finding, classify, memory_ended, starved
@@ -41,6 +42,7 @@ from sandbox_runner.sandbox.spec import SandboxSpec
 __all__ = ["Sandbox"]
 
 _log = logging.getLogger(__name__)
+FACTS_KEYS, _FACT_CHARACTERS = 64, 4_096  # what a guest tells of itself; it is kept for the sandbox's life
 _PUT_WINDOW = 4  # bodies of a tree on their way at once; each is about a mebibyte
 _SCAN_BYTES = 256 << 20  # a million entries with long names
 _SETTLE_S = 2.0  # how long Docker may take to notice that a guest is gone, and why
@@ -209,6 +211,11 @@ class Sandbox:
             facts = answer.header.get("facts")
             if not isinstance(facts, dict):
                 raise ChannelError("The guest's first answer holds no facts.")
+            if len(facts) > FACTS_KEYS or len(repr(facts)) > _FACT_CHARACTERS:
+                raise ChannelError(
+                    f"The guest's first answer holds more than {FACTS_KEYS} facts"
+                    f" or {_FACT_CHARACTERS} characters of them."
+                )
         self.facts = facts
         self.guest = guest
 
@@ -299,11 +306,19 @@ class Sandbox:
         return self.request("ledger")
 
     def bundles(self) -> Iterator[Answer]:
-        """What was pushed into quarantine: per repository ``bundle`` in the header, git's bundle as body."""
+        """What was pushed into quarantine: per branch ``bundle`` in the header, git's bundle as body."""
+        left, count = PUSHES_BYTES, 0
         with self._explained():
-            for answer in self.channel.stream("bundles", {}, allowance_s=self.spec.deadlines.transfer):
-                if answer.header.get("more") is True:
-                    yield answer
+            for answer in self._stream("bundles", {}):
+                if answer.header.get("more") is not True:
+                    return
+                left, count = left - len(answer.body), count + 1
+                if left < 0 or count > PUSHES_LIMIT:
+                    raise ChannelError(
+                        f"The guest hands out more than {PUSHES_LIMIT} pushes"
+                        f" or {PUSHES_BYTES >> 20} MiB of them."
+                    )
+                yield answer
 
     def quiesce(self) -> Answer:
         """End every process that the trail left behind, so that nothing writes any more."""
@@ -337,18 +352,21 @@ class Sandbox:
             raise image_changed(self.image)
 
     def _parts(self, kind: str, header: Mapping[str, Any], body: bytes = b"") -> Iterator[bytes]:
-        deadlines = self.spec.deadlines
-        end = time.monotonic() + deadlines.transfer_total
         left = _SCAN_BYTES if kind == "scan" else None  # contents are bounded by what the scan promised
         with self._explained():
-            for answer in self.channel.stream(kind, header, body, allowance_s=deadlines.transfer):
-                if time.monotonic() > end:
-                    raise ChannelError(
-                        f"The guest did not end its {kind} within {deadlines.transfer_total:g} s."
-                    )
+            for answer in self._stream(kind, header, body):
                 if left is not None and (left := left - len(answer.body)) < 0:
                     raise ChannelError(f"The guest's {kind} is longer than {_SCAN_BYTES >> 20} MiB.")
                 yield answer.body
+
+    def _stream(self, kind: str, header: Mapping[str, Any], body: bytes = b"") -> Iterator[Answer]:
+        """An answer in parts, which must come to its end in time."""
+        deadlines = self.spec.deadlines
+        end = time.monotonic() + deadlines.transfer_total
+        for answer in self.channel.stream(kind, header, body, allowance_s=deadlines.transfer):
+            if time.monotonic() > end:
+                raise ChannelError(f"The guest did not end its {kind} within {deadlines.transfer_total:g} s.")
+            yield answer
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

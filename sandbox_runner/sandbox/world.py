@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,12 +23,13 @@ from sandbox_runner.errors import ChannelError, OutOfMemoryError
 from sandbox_runner.guest.wire import BODY_LIMIT
 from sandbox_runner.sandbox.channel import Answer
 from sandbox_runner.sandbox.engine import Engine
+from sandbox_runner.sandbox.fast_json import encode
 from sandbox_runner.sandbox.fill import fill
 from sandbox_runner.sandbox.sandbox import Sandbox
 from sandbox_runner.sandbox.spec import SandboxSpec
 from sandbox_runner.world import Call, CallStream, Outcome, Status, World
 
-__all__ = ["PROGRAMS", "ContainerWorld"]
+__all__ = ["KEPT_BYTES", "PROGRAMS", "ContainerWorld"]
 
 DEFAULT_WINDOW = 32
 _INLINE_BYTES = 4_096  # longer texts travel as raw bytes, not as JSON
@@ -35,6 +37,14 @@ _UNSENT_BYTES = 4 << 20  # a stream that takes no more of this keeps the window 
 _TEXT_LIMIT = 1 << 16
 PROGRAMS = frozenset(("git_commit", "git_push", "search_code", "spell_cast", "test_run"))
 """The methods that start programs as the sandbox uid."""
+_DETAILS_KEYS = 256  # at the top of an answer's details; no method has a tenth of them
+KEPT_BYTES = 256 << 20
+"""What a replay keeps of all answers of a sandbox, bytes: their texts, at four each character, and details.
+
+A guest that says more, and be it for a trail that makes it, has the rest left out of the outcomes, which say
+so: the same for the same answers, so a replay repeats it."""
+_SHORT = 200  # characters of a text that is left out
+_WIDEST = 4  # bytes of a character in memory
 _STATUSES = {status.value: status for status in Status}
 _ALL_METHODS = {"push": "quarantine"}  # what a guest that is told nothing lacks of the fourteen
 _GUEST_CALL_S, _GUEST_TEST_S = 300.0, 120.0  # what the guest allows itself where its configuration is silent
@@ -58,6 +68,7 @@ class ContainerWorld(World):
         self.ended: OutOfMemoryError | None = None
         self._window = window
         self._batch = 0
+        self._room = KEPT_BYTES
         guest = sandbox.guest
         self._call_s = float(guest.get("limits", {}).get("call_s", _GUEST_CALL_S))
         self._test_s = float(guest.get("tests", {}).get("timeout_s", _GUEST_TEST_S))
@@ -118,7 +129,7 @@ class ContainerWorld(World):
         except BaseException:
             self.sandbox.channel.abandon()
             raise
-        return _judged(answer, call)
+        return self._kept(_judged(answer, call))
 
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
         """Perform calls in order; see ``World.perform_all``."""
@@ -212,7 +223,21 @@ class ContainerWorld(World):
         except OutOfMemoryError as error:
             return self._end(flight.popleft(), error)
         call = flight.popleft()
-        return _judged(answer, call)
+        return self._kept(_judged(answer, call))
+
+    def _kept(self, outcome: Outcome) -> Outcome:
+        """An outcome as it may be kept: short, once there is no more room for long ones."""
+        told = len(encode(outcome.details)) if outcome.details else 0
+        self._room -= len(outcome.text) * _WIDEST + told
+        if self._room >= 0:
+            return outcome
+        text = outcome.text
+        if len(text) > _SHORT:
+            text = f"{text[:_SHORT]}… ({len(text)} characters)"
+        details = (
+            {"left_out": f"{told} bytes; all answers were more than {KEPT_BYTES >> 20} MiB"} if told else {}
+        )
+        return replace(outcome, text=text, details=details)
 
     def _end(self, call: Call, error: OutOfMemoryError) -> Outcome:
         """The outcome of the call under way when the memory ran out; still a fault if it ran no program."""
@@ -238,6 +263,8 @@ def _judged(answer: Answer, call: Call) -> Outcome:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
     if len(text) > _TEXT_LIMIT or spent < 0 or answer.body:
         raise ChannelError(f"The guest's answer to {call.method} is beyond its limits.")
+    if len(details) > _DETAILS_KEYS:
+        raise ChannelError(f"The guest's answer to {call.method} has more than {_DETAILS_KEYS} details.")
     # What differs from one replay to the next is recorded beside the call, never proved.
     meta = details.pop("meta", {})
     if type(meta) is not dict:

@@ -2,8 +2,9 @@
 
 For each path that differs between the run's base and its final snapshot, the directory must still hold what
 the base held (or already hold what the final holds). One path that holds something else is a conflict, and
-then nothing is written. What is below a ``.git`` is *withheld* unless asked for: configuration, hooks and
-attributes from a stranger are commands on the next use of git.
+then nothing is written. What git would take for a repository's own directory, under whatever name, is
+*withheld* unless asked for: configuration, hooks and attributes from a stranger are commands on the next use
+of git. What other tools run by themselves is *named*. See ``commands``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sandbox_runner.guest.git_index import is_index_path
 from sandbox_runner.guest.tree_cursor import Cursor, split_path
 from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK
 from sandbox_runner.guest.tree_walk import chunks, normal_index
+from sandbox_runner.snapshot.commands import SIGNS, GitDirectories, runs_by_itself
 from sandbox_runner.snapshot.diff import Change, TreeDiff
 from sandbox_runner.snapshot.directory import open_directory
 from sandbox_runner.snapshot.manifest import Entry, mode_of
@@ -53,8 +55,9 @@ class ApplyConflictError(SnapshotError):
 class ApplyReport:
     """What was done, or with ``dry_run`` would be done; paths in walk order.
 
-    ``already`` held the final state before. ``withheld`` are changes below a ``.git``. ``kept`` are
-    directories that the run removed and that hold files of the user's own.
+    ``already`` held the final state before. ``withheld`` are changes in git's own directories, and
+    ``git_directories`` those. ``kept`` are directories that the run removed and that hold files of the user's
+    own. ``named`` are those of ``written`` that somebody runs without being asked, and who.
     """
 
     written: tuple[bytes, ...]
@@ -63,6 +66,8 @@ class ApplyReport:
     withheld: tuple[bytes, ...]
     kept: tuple[bytes, ...]
     dry_run: bool
+    git_directories: tuple[bytes, ...] = ()
+    named: tuple[tuple[bytes, str], ...] = ()
 
 
 def apply(reader: ObjectReader, diff: TreeDiff, target: Path, *, git: bool, dry_run: bool) -> ApplyReport:
@@ -72,11 +77,10 @@ def apply(reader: ObjectReader, diff: TreeDiff, target: Path, *, git: bool, dry_
         ApplyConflictError: nothing was written.
         WorkspaceError: the directory cannot be read or written.
     """
-    withheld = tuple(change.path for change in diff.changes if not git and _is_git(change.path))
-    changes = [change for change in diff.changes if git or not _is_git(change.path)]
     with open_directory(target) as root, writing(target):
         cursor = Cursor(root)
         try:
+            withheld, changes = _sorted_out(cursor, diff.changes, git=git)
             kept = _crowded(cursor, changes)
             states = _states(cursor, changes)
             conflicts = tuple(c.path for c in changes if _is_conflict(c, states[c.path], c.path in kept))
@@ -91,14 +95,51 @@ def apply(reader: ObjectReader, diff: TreeDiff, target: Path, *, git: bool, dry_
         written=tuple(change.path for change in doing if change.new),
         removed=tuple(change.path for change in doing if not change.new),
         already=tuple(c.path for c in changes if states[c.path] == _wanted(c.new)),
-        withheld=withheld,
+        withheld=tuple(path for path, _ in withheld),
         kept=tuple(change.path for change in changes if change.path in kept),
         dry_run=dry_run,
+        git_directories=tuple(dict.fromkeys(owner for _, owner in withheld)),
+        named=tuple((c.path, tool) for c in doing if c.new and (tool := runs_by_itself(c.path))),
     )
 
 
-def _is_git(path: bytes) -> bool:
-    return any(part.lower() == b".git" for part in path.split(b"/"))
+def _sorted_out(
+    cursor: Cursor, changes: tuple[Change, ...], *, git: bool
+) -> tuple[list[tuple[bytes, bytes]], list[Change]]:
+    """What is withheld, by path and with the directory of git's that it lies in; and all other changes.
+
+    A directory is judged by what it will hold at most: what is there now, and all that comes.
+    """
+    if git:
+        return [], list(changes)
+
+    def there(directory: bytes) -> list[bytes]:
+        try:
+            parent = _enter(cursor, directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [name for name in SIGNS if _exists(parent, name)]
+
+    found = GitDirectories((change.path for change in changes if change.new), there)
+    withheld: list[tuple[bytes, bytes]] = []
+    others: list[Change] = []
+    for change in changes:
+        is_directory = any(side and side.kind == DIRECTORY for side in (change.old, change.new))
+        owner = found.owner(change.path, directory=is_directory)
+        if owner is None:
+            others.append(change)
+        else:
+            withheld.append((change.path, owner))
+    return withheld, others
+
+
+def _exists(parent: int, name: bytes) -> bool:
+    """Whether a directory holds a name, as its own file system compares names."""
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_conflict(change: Change, state: _State, crowded: bool) -> bool:

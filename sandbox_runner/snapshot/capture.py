@@ -28,9 +28,13 @@ from sandbox_runner.snapshot.facts import Note, Snapshot
 from sandbox_runner.snapshot.manifest import Directory, ManifestError, Omission, TreeBuilder
 from sandbox_runner.snapshot.session import Session, Tally
 from sandbox_runner.snapshot.text import show_path
-from sandbox_runner.snapshot.transfer import Limits, TreeSource
+from sandbox_runner.snapshot.transfer import OMISSIONS_BYTES, Limits, TreeSource
 
-__all__ = ["capture"]
+__all__ = ["MEMORY_BYTES", "capture"]
+
+MEMORY_BYTES = 576 << 20
+"""The most memory that a capture takes with the default limits, bytes: the 256 MiB that a sandbox's scan may
+have, a kilobyte for each of 200,000 entries, and the directories that are open at one time."""
 
 _MAX_LINK_BYTES = 1 << 16
 _LONGEST_NAME = 256  # an omission for a path beyond the limit is longer than it by one name
@@ -74,6 +78,7 @@ class _Survey:
         self._finished: list[Directory] = []
         self._entries = 0
         self._bytes = 0
+        self._omitted = 0  # bytes of the paths that were left out
         self._ended = False
 
     def run(self) -> list[_Missing]:
@@ -128,6 +133,9 @@ class _Survey:
     def _omit(self, reason: int, path: bytes) -> None:
         if reason not in REASONS or len(path) > self._limits.max_path_bytes + _LONGEST_NAME:
             raise ManifestError("it sent an unknown reason or an overlong path")
+        self._omitted += len(path)
+        if self._omitted > OMISSIONS_BYTES:
+            raise ManifestError(f"it leaves out more than {OMISSIONS_BYTES >> 20} MiB of paths")
         self._finished += self._builder.omit(path)
         self._tally.omissions.append(Omission(path, reason))
 

@@ -25,7 +25,7 @@ class Note:
     @property
     def text(self) -> str:
         """The note in words."""
-        return NOTES[self.code]
+        return NOTES.get(self.code, f"note {self.code}, which is unknown here")
 
 
 @dataclass(frozen=True, slots=True)

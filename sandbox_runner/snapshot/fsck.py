@@ -19,6 +19,7 @@ from sandbox_runner.snapshot.facts import unseal_facts
 from sandbox_runner.snapshot.index import Index, open_index
 from sandbox_runner.snapshot.layout import Layout, store_errors
 from sandbox_runner.snapshot.lock import store_lock
+from sandbox_runner.snapshot.manifest import ManifestError, check_omissions
 from sandbox_runner.snapshot.objects import MissingObjectError, ObjectReader
 from sandbox_runner.snapshot.pack import OBJECT, DamagedPackError, Record, read_object, read_records
 from sandbox_runner.snapshot.recovery import pack_names, remove_doomed, remove_temporary, told_facts
@@ -112,6 +113,11 @@ def _check_snapshots(layout: Layout, index: Index, sound: dict[str, _Sound], rep
             if missing := _missing(reader, index, digest, good, whole):
                 report.lost.append(digest.hex())
                 report.problems.append(f"snapshot {digest.hex()} is not whole: {missing}")
+            elif oddity := _oddity(reader, digest):
+                report.problems.append(
+                    f"snapshot {digest.hex()} is not as a capture writes it: {oddity}; its tree is whole:"
+                    " restore it and let gc remove the snapshot"
+                )
     finally:
         reader.close()
 
@@ -138,6 +144,15 @@ def _missing(
     except MissingObjectError as error:
         return str(error)
     whole.update(seen)
+    return None
+
+
+def _oddity(reader: ObjectReader, snapshot: bytes) -> str | None:
+    """What no capture would have written about a snapshot whose tree is whole, in words."""
+    try:
+        check_omissions(reader.snapshot(snapshot)[1])
+    except ManifestError as error:
+        return str(error)
     return None
 
 

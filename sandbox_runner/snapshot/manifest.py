@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ __all__ = [
     "ManifestError",
     "Omission",
     "TreeBuilder",
+    "check_omissions",
     "decode_directory",
     "decode_snapshot",
     "encode_snapshot",
@@ -82,7 +83,7 @@ class Omission:
     @property
     def text(self) -> str:
         """The reason in words."""
-        return REASONS[self.reason]
+        return REASONS.get(self.reason, f"for reason {self.reason}, which is unknown here")
 
 
 class Directory(NamedTuple):
@@ -134,10 +135,13 @@ def encode_snapshot(root: Directory, omissions: list[Omission]) -> bytes:
 
 
 def decode_snapshot(data: bytes) -> tuple[bytes, int, tuple[Omission, ...]]:
-    """Root digest, size and omissions of a snapshot's object.
+    """Root digest, size and omissions of a snapshot's object, whatever the omissions are.
+
+    A reason that nobody knows or a wrong order takes nothing from the tree, so it does not stand in the way
+    of whoever wants the tree: see ``check_omissions``.
 
     Raises:
-        ManifestError: not a snapshot's object in its one valid form.
+        ManifestError: not a snapshot's object.
     """
     at = len(_SNAPSHOT_LINE) + _ROOT.size
     if not data.startswith(_SNAPSHOT_LINE) or len(data) < at:
@@ -151,12 +155,23 @@ def decode_snapshot(data: bytes) -> tuple[bytes, int, tuple[Omission, ...]]:
         at += _OMISSION.size
         path = data[at : at + length]
         at += length
-        if len(path) != length or reason not in REASONS:
-            raise ManifestError("a snapshot object holds a bad omission")
+        if len(path) != length:
+            raise ManifestError("a snapshot object is cut in an omission")
         omissions.append(Omission(path, reason))
-    if omissions != sorted(set(omissions)):
-        raise ManifestError("a snapshot object's omissions are out of order")
     return root, size, tuple(omissions)
+
+
+def check_omissions(omissions: Sequence[Omission]) -> None:
+    """See that omissions are in their one valid form.
+
+    Raises:
+        ManifestError: a reason is unknown, a path is twice there or out of order.
+    """
+    for omission in omissions:
+        if omission.reason not in REASONS:
+            raise ManifestError(f"it leaves something out for no known reason, {omission.reason}")
+    if list(omissions) != sorted(set(omissions)):
+        raise ManifestError("its omissions are out of order")
 
 
 class _OpenDirectory:

@@ -12,7 +12,13 @@ from sandbox_runner.errors import StoreError
 from sandbox_runner.guest.tree_records import DIRECTORY
 from sandbox_runner.snapshot.index import Index, open_index
 from sandbox_runner.snapshot.layout import Layout, store_errors
-from sandbox_runner.snapshot.manifest import Entry, ManifestError, decode_directory, decode_snapshot
+from sandbox_runner.snapshot.manifest import (
+    Entry,
+    ManifestError,
+    Omission,
+    decode_directory,
+    decode_snapshot,
+)
 from sandbox_runner.snapshot.pack import DamagedPackError, Location, read_object
 
 __all__ = ["MissingObjectError", "ObjectReader", "open_objects"]
@@ -87,10 +93,15 @@ class ObjectReader:
 
     def root(self, snapshot: bytes) -> bytes:
         """The digest of a snapshot's root directory."""
+        return self.snapshot(snapshot)[0]
+
+    def snapshot(self, snapshot: bytes) -> tuple[bytes, tuple[Omission, ...]]:
+        """The digest of a snapshot's root directory, and its omissions as they are."""
         try:
-            return decode_snapshot(self.read(snapshot))[0]
+            root, _, omissions = decode_snapshot(self.read(snapshot))
         except ManifestError as error:
             raise _damaged(snapshot) from error
+        return root, omissions
 
     def children(self, directory: bytes, parent: bytes = b"") -> list[Entry]:
         """What is directly in a directory; paths begin with ``parent``."""

@@ -81,7 +81,7 @@ def _layout(reader: ObjectReader, snapshot: Snapshot, folder: Path) -> list[str]
     plain = hashlib.sha256()
     root = reader.root(bytes.fromhex(snapshot.digest))
     layer = _blob(folder, _gzip(tree_parts(reader, root), plain))
-    label = json.dumps(make_label(snapshot), separators=(",", ":"), sort_keys=True)
+    label = make_label(snapshot)
     config = _blob(folder, [_json(_config(plain.hexdigest()))])
     manifest = _blob(
         folder,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import zlib
@@ -15,26 +14,38 @@ from typing import Any, BinaryIO, cast
 
 import zstandard
 
-from sandbox_runner.snapshot.archive import open_archive
+from sandbox_runner.foreign import json_memory, read_json
+from sandbox_runner.snapshot.archive import (
+    LABEL_BYTES,
+    LABEL_VALUES,
+    WINDOW_BYTES,
+    Label,
+    open_archive,
+    parse_label,
+)
 from sandbox_runner.snapshot.oci_export import ANNOTATION, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE
 from sandbox_runner.snapshot.tar_reader import ArchiveError, Readable, TarReader
 from sandbox_runner.snapshot.transfer import Limits
 
-__all__ = ["open_oci"]
+__all__ = ["DOCUMENT_MEMORY", "open_oci"]
 
-_MAX_JSON_BYTES = 64 << 20
+_DOCUMENT_BYTES = LABEL_BYTES + (8 << 20)  # an index or a manifest, whose annotation holds the label, escaped
+_DOCUMENT_VALUES = LABEL_VALUES + 100_000  # commas of the label, which is one text here, are counted too
+DOCUMENT_MEMORY = json_memory(_DOCUMENT_BYTES, _DOCUMENT_VALUES)
+"""The most memory that reading one document of a layout takes, bytes."""
+_FILES = 4_096  # of a layout in an archive; an image of 127 layers has some 400
+_FILE_NAME_BYTES = 1_024
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAIN_TYPE = "application/vnd.oci.image.layer.v1.tar"
 _ZSTD_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
 _DOCKER_LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-_MAX_WINDOW = 128 << 20
 _CHUNK = 256 << 10
 
 _Open = Callable[[str], AbstractContextManager[Readable]]
 
 
 @contextlib.contextmanager
-def open_oci(path: Path, limits: Limits) -> Iterator[tuple[object, Readable]]:
+def open_oci(path: Path, limits: Limits) -> Iterator[tuple[Label | None, Readable]]:
     """The label (or None) and the layer's tar stream of an image. The layer's digest is checked at its end.
 
     Raises:
@@ -48,7 +59,7 @@ def open_oci(path: Path, limits: Limits) -> Iterator[tuple[object, Readable]]:
         layer = _only(manifest, "layers", "layer")
         annotations = manifest.get("annotations")
         text = annotations.get(ANNOTATION) if isinstance(annotations, dict) else None
-        label = None if text is None else _parse(text)
+        label = parse_label(text) if isinstance(text, str) else None
         with open_file(_blob_name(layer)) as file:
             counted = _Checked(file, str(layer["digest"]))
             yield label, _unpacked(counted, str(layer.get("mediaType")))
@@ -99,7 +110,7 @@ class _Unzstd:
     """Decompress zstd."""
 
     def __init__(self, source: _Checked) -> None:
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+        unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
         self._reader = unpacker.stream_reader(cast("BinaryIO", source))  # it is only read
 
     def read(self, size: int, /) -> bytes:
@@ -126,7 +137,8 @@ def _opener(path: Path, limits: Limits) -> Iterator[_Open]:
         yield lambda name: open_archive(_inside(path, name))
         return
     with open_archive(path) as archive:
-        places = {member.path: member for member in TarReader(archive, limits) if member.kind == "file"}
+        tar = TarReader(archive, _limits_of_layout(limits))
+        places = {member.path: member for member in tar if member.kind == "file"}
 
         @contextlib.contextmanager
         def open_member(name: str) -> Iterator[Readable]:
@@ -136,6 +148,11 @@ def _opener(path: Path, limits: Limits) -> Iterator[_Open]:
             yield _Slice(archive, member.offset, member.size)
 
         yield open_member
+
+
+def _limits_of_layout(limits: Limits) -> Limits:
+    """A layout's own files are few and have short names, whatever its layer may hold."""
+    return Limits(**{**limits.options(), "max_entries": _FILES // 2, "max_path_bytes": _FILE_NAME_BYTES})
 
 
 class _Slice:
@@ -172,22 +189,18 @@ def _document_of(open_file: _Open, descriptor: dict[str, Any], types: set[str]) 
 
 def _document(open_file: _Open, name: str, digest: str | None) -> dict[str, Any]:
     with open_file(name) as file:
-        data = file.read(_MAX_JSON_BYTES + 1)
-    if len(data) > _MAX_JSON_BYTES:
-        raise ArchiveError(f"{name} is larger than the limit")
+        data = file.read(_DOCUMENT_BYTES + 1)
+    if len(data) > _DOCUMENT_BYTES:
+        raise ArchiveError(f"{name} is larger than {_DOCUMENT_BYTES >> 20} MiB")
     if digest is not None and f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
         raise ArchiveError(f"{name} has another digest than its name says")
-    document = _parse(data)
+    try:
+        document = read_json(data, values=_DOCUMENT_VALUES)
+    except ValueError as error:
+        raise ArchiveError(f"{name} holds malformed JSON: {str(error)[:200]}") from error
     if not isinstance(document, dict):
         raise ArchiveError(f"{name} is no JSON object")
     return document
-
-
-def _parse(text: object) -> object:
-    try:
-        return json.loads(text) if isinstance(text, str | bytes) else None
-    except (ValueError, RecursionError) as error:
-        raise ArchiveError("it holds malformed JSON") from error
 
 
 def _only(document: dict[str, Any], key: str, what: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sandbox_runner.snapshot.applying import ApplyReport, apply
 from sandbox_runner.snapshot.archive import write_tar_zst
 from sandbox_runner.snapshot.capture import capture
 from sandbox_runner.snapshot.collect import GcReport, collect
+from sandbox_runner.snapshot.commands import git_directories
 from sandbox_runner.snapshot.diff import TreeDiff, diff_trees
 from sandbox_runner.snapshot.facts import Snapshot, unpack_facts
 from sandbox_runner.snapshot.fill import fill
@@ -137,6 +138,17 @@ class SnapshotStore:
             restoring.restore(reader, root, Path(target), overwrite=overwrite)
         return snapshot
 
+    def git_directories(self, name: str) -> tuple[bytes, ...]:
+        """What git takes for a repository's own directory in a snapshot; the root is an empty path.
+
+        Its hooks and configuration may name commands, which git runs on the host once the tree is there:
+        look before calling git in a tree that was restored or exported.
+
+        Raises:
+            SnapshotError: there is no such snapshot.
+        """
+        return git_directories(self.entries(name))
+
     def diff(self, old: str, new: str) -> TreeDiff:
         """What differs between two snapshots.
 
@@ -162,7 +174,8 @@ class SnapshotStore:
     ) -> ApplyReport:
         """Bring what changed from ``base`` to ``final`` into a user's directory; all of it or nothing.
 
-        Changes below a ``.git`` are withheld unless ``git`` is given: hooks and configuration are commands.
+        Changes in what git takes for a repository's own directory, a ``.git`` or one under another name, are
+        withheld unless ``git`` is given: hooks and configuration are commands.
 
         Raises:
             SnapshotError: there is no such snapshot.

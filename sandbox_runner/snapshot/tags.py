@@ -16,6 +16,7 @@ __all__ = ["Tags"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LIKE_A_DIGEST = re.compile(r"[0-9a-f]{4,64}")
 _DIGEST = re.compile(rb"[0-9a-f]{64}\n")
+_TAG_BYTES = 65  # of a tag's file: a digest and a line end
 _GC_SECONDS = 120.0
 
 
@@ -62,7 +63,8 @@ class Tags:
             return None
         with store_errors(self._layout.root):
             try:
-                data = (self._layout.tags / tag).read_bytes()
+                with (self._layout.tags / tag).open("rb") as file:
+                    data = file.read(_TAG_BYTES + 1)
             except FileNotFoundError:
                 return None
         return data[:64].decode() if _DIGEST.fullmatch(data) else None

@@ -1,5 +1,9 @@
 """A strict reader of tar archives from strangers: bounded memory, no file system, nothing it does not know.
 
+It holds one member at a time, with what its extended headers say of it: path, target and size. Their number
+before one member, their bytes, and the number of all members are limited: a small archive unfolds to headers
+without end as well as to contents without end.
+
 Understood: ustar and GNU headers, regular files, directories, symbolic links, hard links to earlier files;
 GNU long names; PAX records ``path``, ``linkpath`` and ``size`` (others are passed over). Refused: everything
 else, among it devices, sparse files, absolute names, names that climb, and bytes after the end that are not
@@ -12,12 +16,19 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from sandbox_runner.guest.tree_walk import Limits
+from sandbox_runner.snapshot.transfer import NAMES_BYTES
 
 __all__ = ["TAR_PROBE", "ArchiveError", "Member", "Readable", "TarReader", "is_tar"]
 
 _BLOCK = 512
 _CHUNK = 1 << 20
 _MAX_PAX_BYTES = 256 << 10
+_ALL_EXTENDED_BYTES = 4 * NAMES_BYTES  # of extended headers in one archive: they cost time
+_EXTENDED_HEADERS = 8  # before one member; tar writes at most a name, a target and one of PAX
+_MEMBERS_PER_ENTRY = 2  # a directory may be named again
+_NAME_BYTES = 255  # of a path's part, as in every file system of Linux: a longer one could not be restored
+_TARGET_BYTES = 4095  # a link's target, for the same reason
+_USED = {b"path": "path", b"linkpath": "linkpath", b"size": "size"}
 _TRAILING_BLOCKS = 4096  # zero blocks after the end; tar pads to 20, tape drives to more
 
 
@@ -62,6 +73,7 @@ class TarReader:
         self._at = 0
         self._left = 0  # bytes of the current member that were not read
         self._padding = 0
+        self._extended = 0  # bytes of extended headers so far
 
     def __iter__(self) -> Iterator[Member]:
         """The members in order.
@@ -70,20 +82,26 @@ class TarReader:
             ArchiveError: see the module.
         """
         extra: dict[str, bytes] = {}
-        total = 0
+        total = members = headers = 0
         while (head := self._next_head()) is not None:
             kind, size = head[156:157], _number(head[124:136], "size")
             if kind in b"LKxg":
+                headers += 1
+                if headers > _EXTENDED_HEADERS:
+                    raise ArchiveError(f"it has more than {_EXTENDED_HEADERS} extended headers in a row")
                 self._extend(extra, kind, size)
                 continue
             member = self._member(head, kind, size, extra)
-            extra = {}
+            extra, headers = {}, 0
+            members += 1
+            if members > (most := self._limits.max_entries * _MEMBERS_PER_ENTRY):
+                raise ArchiveError(f"it holds more than {most} members")
             total += member.size
             if member.size > self._limits.max_file_bytes or total > self._limits.max_total_bytes:
                 raise ArchiveError("it is larger than the limits")
             self._left, self._padding = member.size, -member.size % _BLOCK
             yield member
-        if extra:
+        if headers and kind != b"g":  # a global one may stand alone
             raise ArchiveError("it ends after an extended header")
 
     def contents(self) -> Iterator[bytes]:
@@ -120,12 +138,15 @@ class TarReader:
 
     def _extend(self, extra: dict[str, bytes], kind: bytes, size: int) -> None:
         limit = _MAX_PAX_BYTES if kind in b"xg" else self._limits.max_path_bytes + 2
+        self._extended += size
         if size > limit:
-            raise ArchiveError("an extended header is larger than the limit")
+            raise ArchiveError(f"an extended header is larger than {limit} bytes")
+        if self._extended > _ALL_EXTENDED_BYTES:
+            raise ArchiveError(f"it has more than {_ALL_EXTENDED_BYTES >> 20} MiB of extended headers")
         data = self._exactly(size)
         self._exactly(-size % _BLOCK)
         if kind == b"g":
-            if _pax(data).keys() & {"path", "linkpath", "size"}:
+            if _pax(data):
                 raise ArchiveError("a global header names files")
         elif kind == b"x":
             extra.update(_pax(data))
@@ -134,7 +155,7 @@ class TarReader:
 
     def _member(self, head: bytes, kind: bytes, size: int, extra: dict[str, bytes]) -> Member:
         word = _KINDS.get(kind)
-        if word is None or any(key.startswith("GNU.sparse") for key in extra):
+        if word is None or "sparse" in extra:
             raise ArchiveError(f"it holds a member of type {kind!r}, which is not accepted")
         name, target = head[:100].split(b"\0", 1)[0], head[157:257].split(b"\0", 1)[0]
         if head[257:263] == b"ustar\0" and (prefix := head[345:500].split(b"\0", 1)[0]):
@@ -147,6 +168,8 @@ class TarReader:
         path = _normal(name, self._limits)
         if word == "hard link":
             target = _normal(target, self._limits)
+        if word == "link" and len(target) > _TARGET_BYTES:
+            raise ArchiveError(f"a link's target is longer than {_TARGET_BYTES} bytes: {path[:200]!r}")
         if word in {"link", "hard link"} and (not target or b"\0" in target or size):
             raise ArchiveError("a link without a target, or with contents")
         if word == "directory" and size:
@@ -181,8 +204,11 @@ def _normal(name: bytes, limits: Limits) -> bytes:
         trimmed = trimmed[2:].lstrip(b"/")
     if trimmed in {b".", b""} and not name.startswith(b"/"):
         return b""
-    bad = name.startswith(b"/") or any(part in {b"", b".", b".."} for part in trimmed.split(b"/"))
-    if bad or b"\0" in trimmed or len(trimmed) > limits.max_path_bytes:
+    if len(trimmed) > limits.max_path_bytes:
+        raise ArchiveError(f"it holds a path of more than {limits.max_path_bytes} bytes: {name[:200]!r}")
+    parts = trimmed.split(b"/")
+    bad = name.startswith(b"/") or any(part in {b"", b".", b".."} for part in parts)
+    if bad or b"\0" in trimmed or max(map(len, parts)) > _NAME_BYTES:
         raise ArchiveError(f"it holds a name that is not accepted: {name[:200]!r}")
     return trimmed
 
@@ -198,7 +224,10 @@ def _number(field: bytes, what: str) -> int:
 
 
 def _pax(data: bytes) -> dict[str, bytes]:
-    """The records of a PAX header: ``length key=value newline``, the length counting all of it."""
+    """What is used of a PAX header: its records are ``length key=value newline``, the length counting all.
+
+    ``sparse`` stands for whatever says that the member is a sparse file.
+    """
     found: dict[str, bytes] = {}
     at = 0
     while at < len(data):
@@ -209,6 +238,9 @@ def _pax(data: bytes) -> dict[str, bytes]:
         key, equals, value = record.partition(b"=")
         if not equals or not value.endswith(b"\n"):
             raise ArchiveError("a PAX record is malformed")
-        found[key.decode("utf-8", "replace")] = value[:-1]
+        if key in _USED:
+            found[_USED[key]] = value[:-1]
+        elif key.startswith(b"GNU.sparse"):
+            found["sparse"] = b""
         at += int(digits)
     return found

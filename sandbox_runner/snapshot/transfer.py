@@ -12,7 +12,12 @@ from typing import Protocol
 from sandbox_runner.errors import SandboxRunnerError
 from sandbox_runner.guest.tree_walk import Limits
 
-__all__ = ["Limits", "TreeSink", "TreeSource"]
+__all__ = ["NAMES_BYTES", "OMISSIONS_BYTES", "Limits", "TreeSink", "TreeSource"]
+
+NAMES_BYTES = 128 << 20
+"""All paths of an imported tree together, bytes; 200,000 files may have 670 each."""
+OMISSIONS_BYTES = 16 << 20
+"""The paths of all that a snapshot leaves out together, bytes: whoever looks at a snapshot holds them."""
 
 
 class TreeSource(Protocol):

@@ -31,6 +31,19 @@ class TrailLimits:
     entries: int = 1_000_000
     entry_bytes: int = 24 * _MIB
 
+    @property
+    def trail_memory(self) -> int:
+        """The most memory that loading a trail takes, bytes: as it came, and its columns."""
+        return 2 * self.trail_bytes
+
+    @property
+    def worklog_memory(self) -> int:
+        """The most memory that compiling a worklog takes, bytes.
+
+        As it came, its texts at four bytes a character until all are known, and the trail that they make.
+        """
+        return 6 * self.worklog_bytes
+
 
 DEFAULT_LIMITS = TrailLimits()
 """A million steps and strings, 16 MiB each: what the format promises."""

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sandbox_runner.errors import TrailError
+from sandbox_runner.foreign import read_json
 from sandbox_runner.trail.entries import ANNOTATIONS
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
 from sandbox_runner.trail.trail import Trail
@@ -25,6 +26,7 @@ StepNotes = Mapping[int, Mapping[str, str | float]]
 """By step index: what ``desc``, ``note``, ``ts`` and ``timestamp`` said."""
 
 _KEYS = ANNOTATIONS - {"op"}
+_VALUES = 2 * len(ANNOTATIONS) + 8  # of one step's notes; the rest of a file has fewer than that
 
 
 def write_notes(entries: Iterable[Mapping[str, Any]], trail: Trail) -> bytes | None:
@@ -51,10 +53,10 @@ def read_notes(data: bytes, trail: Trail, limits: TrailLimits = DEFAULT_LIMITS) 
     if len(data) > limits.worklog_bytes:
         raise TrailError(f"the notes have {len(data)} bytes, more than the limit worklog_bytes")
     try:
-        content = json.loads(data)
+        content = read_json(data, values=_VALUES * (len(trail.steps) + 1))
         version, digest, steps = content["notes"], content["trail_sha256"], content["steps"]
         notes = {int(index): {key: said[key] for key in _KEYS & said.keys()} for index, said in steps.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise TrailError("the file holds no notes of a trail") from error
     if version != 1:
         raise TrailError("the notes are of a version that is not known here")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tests.bench.calls import round_trip, slow_calls, test_run
 from tests.bench.measuring import Figure
+from tests.bench.readers import readers
 from tests.bench.replays import growth, long_run, mixed, session
 from tests.bench.setting import Bench
 from tests.bench.starts import disposable, memory, start
@@ -23,4 +24,5 @@ ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "memory": memory,
     "growth": growth,
     "long-run": long_run,
+    "readers": readers,
 }

@@ -254,6 +254,7 @@ ELSEWHERE = {
     "world/beneath.py": "files of a directory that a person handed over, as that person would make them",
     "snapshot/restoring.py": "files of a directory that a person handed over, as that person would make them",
     "sandbox/images.py": "a lock in the temporary directory, 0600 and without a link",
+    "sandbox/container.py": "a file of the kernel's that is there is written to",
     "sandbox/isolation.py": "text of a program that runs in a container",
     "sandbox/runtimes.py": "a temporary file, 0600 by itself",
     "sandbox/build.py": "a temporary directory, 0700 by itself",

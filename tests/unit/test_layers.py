@@ -14,6 +14,7 @@ ORDER = (
     "private",
     "text",
     "resources",
+    "foreign",
     "trail",
     "world",
     "policy",

@@ -12,7 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sandbox_runner.record.report import view
-from sandbox_runner.record.report.view import FileChange, Pair, Step
+from sandbox_runner.record.report.view import FileChange, Pair
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.record.verify import Check
 from sandbox_runner.text import visible
@@ -50,7 +50,7 @@ def render_report(
     """
     environment = _environment()
     style = environment.get_template("style.css").render()
-    steps = view.steps_of(record)
+    steps = view.Shown(view.steps_of(record))
     return environment.get_template("page.html.j2").render(
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         record=record,
@@ -73,12 +73,12 @@ def render_report(
     )
 
 
-def _rows(steps: Sequence[Step]) -> dict[str, Any]:
+def _rows(shown: view.Shown) -> dict[str, Any]:
     return {
-        "loud": [step for step in steps if step.loud][: view.ROW_LIMIT],
-        "test_runs": view.runs_of_tests(steps)[: view.ROW_LIMIT],
-        "steps": steps[: view.ROW_LIMIT],
-        "left_out": max(0, len(steps) - view.ROW_LIMIT),
+        "loud": shown.loud,
+        "test_runs": view.runs_of_tests(shown.tests),
+        "steps": shown.steps,
+        "left_out": shown.count - len(shown.steps),
     }
 
 

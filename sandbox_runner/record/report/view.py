@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -15,9 +15,11 @@ from sandbox_runner.text import visible
 from sandbox_runner.world import Status
 
 __all__ = [
+    "MEMORY_BYTES",
     "ROW_LIMIT",
     "FileChange",
     "Pair",
+    "Shown",
     "Step",
     "TestRun",
     "duration_text",
@@ -33,9 +35,15 @@ ROW_LIMIT: Final = 2_000
 _LOUD: Final = frozenset({Status.FAILED, Status.REFUSED})
 _OUTPUT: Final = ("output", "stdout", "stderr", "tail", "text")
 _TEXT_LIMIT: Final = 400
+_PAGE_CHARACTERS: Final = 16 * 1024 * 1024  # of facts, cases and output of all steps shown
+_MARKUP: Final = 64  # characters
+MEMORY_BYTES: Final = 192 * 1024 * 1024
+"""The most memory that a report takes, bytes: some copies of a page whose texts are escaped."""
 _CASES: Final = "outcomes"  # of a test run: "<how it ended> <the test's name>", each
 _COUNTS: Final = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed", "executed", "expected")
 _NOT_SHOWN: Final = frozenset({*_COUNTS, "exit"})  # the counts have their own place, the text says the exit
+_FACTS: Final = 200  # of one step
+_OUTPUT_CHARACTERS: Final = 64 * 1024  # of one text; the recorder cuts at a quarter of it
 _GOOD: Final = frozenset({"passed", "skipped", "xfailed"})
 
 
@@ -64,6 +72,9 @@ class Pair:
     value: str
 
 
+_LEFT_OUT: Final = (Pair("left out", "the page is full; `sandbox-runner log` shows what this step said"),)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of the timeline; ``start`` and ``width`` are per mille of the whole, ``took`` is in words."""
@@ -85,6 +96,12 @@ class Step:
         """Whether the step failed or was refused."""
         return self.status in _LOUD
 
+    @property
+    def characters(self) -> int:
+        """What the step puts on the page; a line or pair counts for the markup around it, too."""
+        pairs = sum(len(pair.name) + len(pair.value) + _MARKUP for pair in (*self.facts, *self.cases))
+        return pairs + sum(len(line) + _MARKUP for line in self.output)
+
 
 @dataclass(frozen=True, slots=True)
 class TestRun:
@@ -98,26 +115,55 @@ class TestRun:
     facts: tuple[Pair, ...]
 
 
-def steps_of(record: RunRecord) -> list[Step]:
-    """The record's steps: its calls, and its markers where the record is sealed.
+def steps_of(record: RunRecord) -> Iterator[Step]:
+    """The record's steps, one at a time: its calls, and its markers where the record is sealed.
 
     Raises:
         VerificationError: the log is damaged.
     """
-    lines = {line.step: line for line in record.calls()}
-    total = sum(_took_ns(line) for line in lines.values()) or 1
-    clock, steps = 0, []
-    for index, event in _indexed_events(record, lines):
-        line = lines.get(index)
+    total = sum(_took_ns(line) for line in record.calls()) or 1
+    clock = 0
+    for index, event, line in _with_lines(record):
         took = 0 if line is None else _took_ns(line)
-        steps.append(_step(index, event, line, start=1000 * clock / total, width=1000 * took / total))
+        yield _step(index, event, line, start=1000 * clock / total, width=1000 * took / total)
         clock += took
-    return steps
+
+
+class Shown:
+    """The steps that a page shows, taken from all of them; in bounded memory, whatever they hold.
+
+    Attributes:
+        steps: the first ones. loud: the first that failed or were refused. tests: the first test runs.
+        count: how many there are in all.
+    """
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self.steps: list[Step] = []
+        self.loud: list[Step] = []
+        self.tests: list[Step] = []
+        self.count = 0
+        room = _PAGE_CHARACTERS
+        for step in steps:
+            self.count += 1
+            wanted = [
+                rows
+                for rows, fits in ((self.steps, True), (self.loud, step.loud), (self.tests, _is_test(step)))
+                if fits and len(rows) < ROW_LIMIT
+            ]
+            if wanted:
+                room -= step.characters
+                kept = step if room >= 0 else replace(step, facts=_LEFT_OUT, cases=(), output=())
+                for rows in wanted:
+                    rows.append(kept)
 
 
 def runs_of_tests(steps: Iterable[Step]) -> list[TestRun]:
     """The test runs among the steps, with counts apart from other facts."""
-    return [_test_run(step) for step in steps if step.opcode == "TEST_RUN"]
+    return [_test_run(step) for step in steps if _is_test(step)]
+
+
+def _is_test(step: Step) -> bool:
+    return step.opcode == "TEST_RUN"
 
 
 def _test_run(step: Step) -> TestRun:
@@ -129,7 +175,10 @@ def _test_run(step: Step) -> TestRun:
 
 def pairs_of(value: Mapping[str, Any]) -> tuple[Pair, ...]:
     """A JSON object as names and words, nested objects by dotted names, empty values left out."""
-    return tuple(_pairs(value, ""))
+    pairs = tuple(islice(_pairs(value, ""), _FACTS + 1))
+    if len(pairs) <= _FACTS:
+        return pairs
+    return (*pairs[:_FACTS], Pair("left out", f"all beyond {_FACTS} values"))
 
 
 def duration_text(nanoseconds: float) -> str:
@@ -152,14 +201,24 @@ def size_text(count: float) -> str:
     return f"{count:.4g} GiB"
 
 
-def _indexed_events(
-    record: RunRecord, lines: Mapping[int, CallLine]
-) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
+def _with_lines(record: RunRecord) -> Iterator[tuple[int, Mapping[str, Any] | None, CallLine | None]]:
+    """Events with the lines of their steps, then lines without events; a line out of order is passed over."""
     events = () if record.result is None else record.result.events
-    yield from enumerate(events)
-    for index in sorted(lines):
-        if index >= len(events):
-            yield index, None
+    lines = record.calls()
+    line = next(lines, None)
+    for index, event in enumerate(events):
+        while line is not None and line.step < index:
+            line = next(lines, None)
+        found = line is not None and line.step == index
+        yield index, event, line if found else None
+        if found:
+            line = next(lines, None)
+    last = len(events) - 1
+    while line is not None:
+        if line.step > last:
+            last = line.step
+            yield last, None, line
+        line = next(lines, None)
 
 
 def _step(
@@ -179,7 +238,7 @@ def _step(
             width=width,
         )
     details = dict(line.fact[fields.DETAILS])
-    cases = tuple(_cases(details.pop(_CASES, ())))
+    cases = tuple(islice(_cases(details.pop(_CASES, ())), ROW_LIMIT))
     return Step(
         index=index,
         opcode=str(line.fact[fields.OPCODE]),
@@ -219,7 +278,7 @@ def _output(meta: Any) -> Iterator[str]:
         if isinstance(text, Mapping):
             text = f"{text.get(fields.HEAD, '')}\n[cut: {text.get(fields.BYTES)} bytes in all]"
         if isinstance(text, str) and text.strip():
-            yield from islice(text.strip("\n").split("\n"), ROW_LIMIT)
+            yield from islice(text[:_OUTPUT_CHARACTERS].strip("\n").split("\n"), ROW_LIMIT)
 
 
 def _pairs(value: Mapping[str, Any], prefix: str) -> Iterator[Pair]:

@@ -211,3 +211,29 @@ def test_a_snapshot_that_is_not_there_is_one_sentence(
 
 def test_another_tenants_snapshot_is_not_found(cli, before: Snapshot) -> None:
     assert cli("snapshot", "show", before.digest, "--tenant", "other").code == ExitCode.BAD_INPUT
+
+
+def test_git_directories_are_withheld_at_apply_and_told_at_restore_and_export(
+    cli, begin_run, store: SnapshotStore, tree: Path, tmp_path: Path
+) -> None:
+    base = store.capture(DirectorySource(tree))
+    for name in ("objects", "refs"):
+        (tree / "docs" / name).mkdir(parents=True)
+    (tree / "docs" / "HEAD").write_text("ref: refs/heads/main\n")
+    (tree / ".envrc").write_text("echo hello\n")
+    final = store.capture(DirectorySource(tree))
+    draft = begin_run("20260105T000000Z-ffff", ())
+    draft.directory.update(base_snapshot=base.digest)
+    draft.seal(snapshot=final.digest)
+    store.restore(base.digest, tmp_path / "user")
+    planned = cli("snapshot", "apply", "20260105T000000Z-ffff", str(tmp_path / "user"), "--dry-run")
+    assert "withheld 4 changes in git's own directories" in planned.err
+    assert "look at .envrc first" in planned.err
+    told = cli("snapshot", "apply", "20260105T000000Z-ffff", str(tmp_path / "user"), "--json").json
+    assert told["git_directories"] == ["docs"]
+    assert [item["path"] for item in told["named"]] == [".envrc"]
+    restored = cli("snapshot", "restore", final.digest, str(tmp_path / "out"))
+    assert "git takes docs for a repository" in restored.err
+    exported = cli("snapshot", "export", final.digest, "-o", str(tmp_path / "a.tar.zst"), "--json")
+    assert exported.json["git_directories"] == ["docs"]
+    assert "git takes docs for a repository" in exported.err

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox_runner.replay.details import PackedDetails, packed
+from sandbox_runner.replay.details import LastRead, PackedDetails, packed
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from sandbox_runner.replay.details import PackedDetails, packed
     ],
 )
 def test_packed_details_are_the_same_details(details: dict[str, Any]) -> None:
-    kept = packed(details)
+    kept = packed(details, LastRead())
     assert isinstance(kept, PackedDetails)
     assert kept == details
     assert (repr(kept), len(kept)) == (repr(dict(details)), len(details))
@@ -27,4 +27,4 @@ def test_packed_details_are_the_same_details(details: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("details", [{}, {"n": 2**70}, {"text": "\ud800"}, {1: 2}])
 def test_what_json_would_not_give_back_is_kept_as_it_is(details: dict[str, Any]) -> None:
-    assert packed(details) is details
+    assert packed(details, LastRead()) is details

@@ -8,10 +8,11 @@ volume.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 FACTS_KEYS, _FACT_CHARACTERS = 64, 4_096  # what a guest tells of itself; it is kept for the sandbox's life
 _PUT_WINDOW = 4  # bodies of a tree on their way at once; each is about a mebibyte
 _SCAN_BYTES = 256 << 20  # a million entries with long names
-_SETTLE_S = 2.0  # how long Docker may take to notice that a guest is gone, and why
+_SETTLE_S = 5.0  # how long Docker may take to notice that a guest is gone, and why
 _SLACK_S = 1.0  # what the time of an event may differ from when it was noticed here
 _KILLED = 128 + signal.SIGKILL
 _KILLED_LATER = "the guest was killed, some time after its memory limit was reached"
@@ -97,6 +98,7 @@ class Sandbox:
         self._own_engine = own_engine
         self._began = time.time()
         self._last_answer = time.monotonic()
+        self._memory_told = False  # by an answer so far
         self._volumes: tuple[str, ...] = ()
         self._fault: SandboxError | None = None
         self._receipt: CleanupReceipt | None = None
@@ -262,6 +264,8 @@ class Sandbox:
         except SandboxError as error:
             self._fail(error)
         self._last_answer = time.monotonic()
+        if "memory" in _exhausted(answer):
+            self._memory_told = True
         return answer
 
     def request(
@@ -402,7 +406,9 @@ class Sandbox:
 
     def _finding(self) -> Finding:
         """What became of the container, once Docker has had the time to notice."""
-        within = time.monotonic() - self._last_answer + _SLACK_S
+        # Where no answer told of memory that ran out, the last answer may have been taken long after it came:
+        # then whenever the limit was reached, it was by the call at hand.
+        within = time.monotonic() - self._last_answer + _SLACK_S if self._memory_told else math.inf
         end = time.monotonic() + _SETTLE_S
         while True:
             state = (self._engine.container(self.container_id) or {}).get("State")
@@ -410,7 +416,9 @@ class Sandbox:
             finding = classify(state, history)
             finding = self._in_memory_terms(finding, starving=starved(history, within_s=within))
             by_hand = any(event.get("Action") == "kill" for event in history)
-            unsettled = finding.cause in _UNSETTLED and self.channel.ended and not by_hand
+            own_kernel = self.runtime.name not in SHARED_KERNEL
+            unsettled = finding.cause in _UNSETTLED or (own_kernel and finding.cause is Cause.CRASHED)
+            unsettled = unsettled and self.channel.ended and not by_hand
             if not unsettled or time.monotonic() > end:
                 return finding
             time.sleep(0.02)
@@ -429,3 +437,10 @@ class Sandbox:
         if finding.cause is Cause.OUT_OF_MEMORY:  # reached by an earlier call; what ended it is not known
             return replace(finding, cause=Cause.KILLED, sentence=_KILLED_LATER)
         return finding
+
+
+def _exhausted(answer: Answer) -> Sequence[Any]:
+    """The limits that a call met, as its answer names them."""
+    details = answer.header.get("details")
+    told = details.get("exhausted") if isinstance(details, dict) else None
+    return told if isinstance(told, list) else ()

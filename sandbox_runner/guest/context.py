@@ -33,6 +33,8 @@ class Guest:
         index: what searches remember of the workspace; ``None`` after anything that may have changed it.
         believed: which of the kernel's answers tell whether foreign code is left (see ``foreign``); none
             before the first foreign code.
+        memory_reached: until when the Engine's news of a reached memory limit are about programs that have
+            ended, in nanoseconds of the kernel's clock, which is the Engine's as well; 0 once it is answered.
         surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
             after anything that may have changed that.
     """
@@ -48,6 +50,7 @@ class Guest:
         "identity",
         "index",
         "ledger",
+        "memory_reached",
         "root",
         "server",
         "surveyed",
@@ -65,6 +68,7 @@ class Guest:
         self.server: Any = None
         self.believed: tuple[Callable[[int], bool], ...] = ()
         self.index: SearchIndex | None = None
+        self.memory_reached = 0
         self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []

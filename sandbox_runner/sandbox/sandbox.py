@@ -95,6 +95,7 @@ class Sandbox:
         self._own_engine = own_engine
         self._began = time.time()
         self._last_answer = time.monotonic()
+        self._memory_reached_s = 0.0
         self._volumes: tuple[str, ...] = ()
         self._fault: SandboxError | None = None
         self._receipt: CleanupReceipt | None = None
@@ -255,6 +256,9 @@ class Sandbox:
         except SandboxError as error:
             self._fail(error)
         self._last_answer = time.monotonic()
+        reached = answer.header.get("memory_reached")
+        if type(reached) is int:  # by a call that is over: no fault from here on is its doing
+            self._memory_reached_s = reached / 1e9
         return answer
 
     def request(
@@ -390,7 +394,8 @@ class Sandbox:
             state = (self._engine.container(self.container_id) or {}).get("State")
             history = self._engine.history(self.container_id, since=self._began - 1)
             finding = classify(state, history)
-            finding = self._in_memory_terms(finding, starving=starved(history, within_s=within))
+            starving = starved(history, within_s=within, after_s=self._memory_reached_s)
+            finding = self._in_memory_terms(finding, starving=starving)
             by_hand = any(event.get("Action") == "kill" for event in history)
             unsettled = finding.cause in _UNSETTLED and self.channel.ended and not by_hand
             if not unsettled or time.monotonic() > end:

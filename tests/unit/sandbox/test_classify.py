@@ -101,6 +101,13 @@ def test_only_an_end_right_after_the_limit_was_reached_counts_as_one_of_memory(h
     assert starved(history, within_s=5) is expected
 
 
+def test_a_limit_that_an_answered_call_reached_ends_nothing_later() -> None:
+    history = at(("start", 0), ("oom", 8), ("die", 9))
+    assert not starved(history, within_s=5, after_s=8.1)
+    assert starved(history, within_s=5, after_s=7.9)
+    assert starved(at(("oom", 8), ("oom", 8.5), ("die", 9)), within_s=5, after_s=8.1)
+
+
 RUNC = (
     "failed to create shim task: OCI runtime create failed: runc create failed: "
     'unable to start container process: exec: "python3": executable file not found in $PATH: unknown.'

@@ -35,6 +35,8 @@ class Guest:
             before the first foreign code.
         memory_reached: until when the Engine's news of a reached memory limit are about programs that have
             ended, in nanoseconds of the kernel's clock, which is the Engine's as well; 0 once it is answered.
+        turn: niceness and processors that every program begins with, as they were before the first foreign
+            code.
         surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
             after anything that may have changed that.
     """
@@ -54,6 +56,7 @@ class Guest:
         "root",
         "server",
         "surveyed",
+        "turn",
     )
 
     def __init__(self, config: Config, host: HostStream) -> None:
@@ -69,6 +72,7 @@ class Guest:
         self.believed: tuple[Callable[[int], bool], ...] = ()
         self.index: SearchIndex | None = None
         self.memory_reached = 0
+        self.turn: tuple[int, Sequence[int]] = (0, ())
         self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []

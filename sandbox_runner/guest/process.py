@@ -380,7 +380,7 @@ def _start(guest: Guest, program: Program, pipes: Pipes, seconds: float) -> tupl
         return pid, failure
     try:
         report = fcntl.fcntl(failing, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
-        confine(guest.identity.uid, pipes.child_ends, program.cwd, child_limits(guest, seconds))
+        confine(guest.identity.uid, pipes.child_ends, program.cwd, child_limits(guest, seconds), guest.turn)
         os.execve(program.argv[0], list(program.argv), settings)
     except OSError as error:
         os.write(report, str(error.errno).encode())

@@ -19,13 +19,19 @@ else:
     except ImportError:
         import signal
 
-__all__ = ["confine", "forbid_writing"]
+__all__ = ["confine", "forbid_writing", "turn_of"]
 
 _OUT_OF_THE_WAY = 64  # descriptors are first copied to here, so that none is overwritten before its turn
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def confine(uid: int, ends: Mapping[int, int], cwd: int, limits: Sequence[tuple[int, int]]) -> None:
+def confine(
+    uid: int,
+    ends: Mapping[int, int],
+    cwd: int,
+    limits: Sequence[tuple[int, int]],
+    turn: tuple[int, Sequence[int]],
+) -> None:
     """Own session, default signals, only the given descriptors, limits, all ids the uid's, no groups.
 
     Capabilities go with the last id that was 0. Descriptors that are not in ``ends`` close on exec; who
@@ -36,10 +42,12 @@ def confine(uid: int, ends: Mapping[int, int], cwd: int, limits: Sequence[tuple[
         ends: from the descriptor the program shall have to the one that is here.
         cwd: descriptor of the working directory, entered as that uid.
         limits: pairs of a ``resource.RLIMIT_*`` and its value; a lower hard limit that is in force stays.
+        turn: niceness and processors, see ``turn_of``.
     """
     os.setsid()
     signal.set_wakeup_fd(-1)
     _go_first_when_memory_runs_out()
+    _take_turn(*turn)
     for number in _HANDLED:
         signal.signal(number, signal.SIG_DFL)
     for kind, wanted in limits:
@@ -58,6 +66,11 @@ def confine(uid: int, ends: Mapping[int, int], cwd: int, limits: Sequence[tuple[
     os.close(directory)
 
 
+def turn_of(pid: int) -> tuple[int, list[int]]:
+    """Niceness and processors of a process: what the kernel lets a child have from its parent."""
+    return os.getpriority(os.PRIO_PROCESS, pid), sorted(os.sched_getaffinity(pid))
+
+
 def forbid_writing() -> None:
     """No byte goes into a file any more, from here or from any child; no capability here can undo it.
 
@@ -65,6 +78,17 @@ def forbid_writing() -> None:
     changing, but the container's mounts are made before its workspace is filled.
     """
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def _take_turn(niceness: int, processors: Sequence[int]) -> None:
+    """Have what the guest began with: under gVisor anybody may change it for any process, the guest too."""
+    if (niceness, list(processors)) == turn_of(0):
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        os.sched_setaffinity(0, processors)
+    except OSError:
+        return  # Linux keeps it from others, and may have changed it itself, with the group's processors
 
 
 def _go_first_when_memory_runs_out() -> None:

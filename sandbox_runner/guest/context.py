@@ -33,6 +33,10 @@ class Guest:
         index: what searches remember of the workspace; ``None`` after anything that may have changed it.
         believed: which of the kernel's answers tell whether foreign code is left (see ``foreign``); none
             before the first foreign code.
+        memory_reached: until when the Engine's news of a reached memory limit are about programs that have
+            ended, in nanoseconds of the kernel's clock, which is the Engine's as well; 0 once it is answered.
+        turn: niceness and processors that every program begins with, as they were before the first foreign
+            code.
         surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
             after anything that may have changed that.
     """
@@ -48,9 +52,11 @@ class Guest:
         "identity",
         "index",
         "ledger",
+        "memory_reached",
         "root",
         "server",
         "surveyed",
+        "turn",
     )
 
     def __init__(self, config: Config, host: HostStream) -> None:
@@ -65,6 +71,8 @@ class Guest:
         self.server: Any = None
         self.believed: tuple[Callable[[int], bool], ...] = ()
         self.index: SearchIndex | None = None
+        self.memory_reached = 0
+        self.turn: tuple[int, Sequence[int]] = (0, ())
         self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []

@@ -76,12 +76,15 @@ def answer_call(guest: Guest, header: dict[str, Any], body: bytes) -> dict[str, 
         outcome = _failed(method, reason)
     if guest.ledger.room:
         outcome.details["room"] = guest.ledger.room
-    return {
+    answer = {
         "status": outcome.status,
         "text": outcome.text,
         "details": outcome.details,
         "ns": monotonic_ns() - started,
     }
+    if guest.memory_reached:
+        answer["memory_reached"], guest.memory_reached = guest.memory_reached, 0
+    return answer
 
 
 def _failed(method: str, error: StepError) -> Outcome:

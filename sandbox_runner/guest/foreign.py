@@ -27,6 +27,7 @@ from __future__ import annotations
 import os
 import time
 
+from sandbox_runner.guest.confine import turn_of
 from sandbox_runner.guest.lean import signal
 
 TYPE_CHECKING = False
@@ -49,6 +50,7 @@ def prove(guest: Guest) -> None:
     if guest.believed:
         return
     guest.identity.take_off()
+    guest.turn = turn_of(0)
     uid = guest.identity.uid
     pid = _example(guest)
     try:

@@ -37,6 +37,7 @@ __all__ = ["Ended", "Pipes", "Program", "author", "child_limits", "environment",
 _READ = 1 << 16
 _TICK_MS = 1000  # the longest sleep without looking at the clock
 _SOON_MS = 50  # between two looks for what is due any moment
+_TOLD_S = 0.5  # by when the Engine has noticed a memory limit that was reached; its news come a moment later
 _SPARE_PROCESSES = 6  # of the container's process limit, for this process, the test server and the killer
 _OUT_OF_THE_WAY = 100  # above every descriptor that is placed for a program
 _NOT_STARTED = 127
@@ -298,6 +299,9 @@ def _exhausted(
     guest: Guest, pipes: Pipes, counters: LimitCounters, left: int, *, timed_out: bool
 ) -> list[str]:
     found = set(counters.raised())
+    if "memory" in found:
+        time.sleep(_TOLD_S)
+        guest.memory_reached = time.time_ns()
     if timed_out:
         found.add("time")
     if any(sink.cut for sink in pipes.sinks.values()):
@@ -376,7 +380,7 @@ def _start(guest: Guest, program: Program, pipes: Pipes, seconds: float) -> tupl
         return pid, failure
     try:
         report = fcntl.fcntl(failing, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
-        confine(guest.identity.uid, pipes.child_ends, program.cwd, child_limits(guest, seconds))
+        confine(guest.identity.uid, pipes.child_ends, program.cwd, child_limits(guest, seconds), guest.turn)
         os.execve(program.argv[0], list(program.argv), settings)
     except OSError as error:
         os.write(report, str(error.errno).encode())

@@ -158,8 +158,8 @@ def _preload() -> None:
 def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
     """Answer requests from descriptor 0 until it ends, each by a fork that becomes the sandbox uid.
 
-    A request is a line of JSON: ``settings`` of the session, ``uid`` and ``limits`` of its process. The
-    answer on descriptor 1 is its wait status as a line of text. In the fork this returns the session's
+    A request is a line of JSON: ``settings`` of the session, ``uid``, ``limits`` and ``turn`` of its process.
+    The answer on descriptor 1 is its wait status as a line of text. In the fork this returns the session's
     settings; in the server it returns ``None`` at the end.
     """
     gc.freeze()
@@ -182,7 +182,7 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
         if pid == 0:
             nothing = os.open(os.devnull, os.O_RDONLY)
             ends = {0: nothing, 1: _SERVER_OUTPUT, 2: _SERVER_OUTPUT, REPORT_FD: _SERVER_REPORT}
-            confine(request["uid"], ends, _SERVER_ROOT, request["limits"])
+            confine(request["uid"], ends, _SERVER_ROOT, request["limits"], request["turn"])
             os.closerange(REPORT_FD + 1, 64)
             settings: dict[str, Any] = request["settings"]
             return settings

@@ -54,7 +54,12 @@ class TestServer:
         tell that end.
         """
         prove(guest)
-        request = {"settings": settings, "uid": guest.identity.uid, "limits": child_limits(guest, seconds)}
+        request = {
+            "settings": settings,
+            "uid": guest.identity.uid,
+            "limits": child_limits(guest, seconds),
+            "turn": guest.turn,
+        }
         try:
             os.write(self._requests, _encode(request).encode() + b"\n")
         except BrokenPipeError:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
+from sandbox_runner.errors import ExitCode, InterruptedRunError, OutOfMemoryError, SandboxRunnerError
 from sandbox_runner.policy import Admission, GuardedWorld, Policy, Privileges, refused_outcome
 from sandbox_runner.record import (
     ImageInfo,
@@ -219,11 +219,24 @@ class Run:
             refusals=refusals_of(self.source.trail, self.admission),
         )
         ending.result = ending.executor.execute()
-        if world.ended is None:
-            self._keep(sandbox, directory, ending)
-        else:
-            ending.error = f"{world.ended} {_LOST}"
+        lost = world.ended or self._kept(world, directory, ending)
         ending.status, ending.exit_code = outcome_of(ending.result.events)
+        if lost is not None:
+            ending.error = f"{lost} {_LOST}"
+            if ending.status is RunStatus.SUCCESS:  # no step has it on its account, and the run has
+                ending.status, ending.exit_code = RunStatus.FAILED, ExitCode.STEP_FAILED
+
+    def _kept(
+        self, world: ContainerWorld, directory: RunDirectory, ending: _Ending
+    ) -> OutOfMemoryError | None:
+        """Keep what the run leaves; or say how the sandbox went, where what ran in it is to blame."""
+        try:
+            self._keep(world.sandbox, directory, ending)
+        except OutOfMemoryError as error:
+            if not world.ran_programs:
+                raise
+            return error
+        return None
 
     def _keep(self, sandbox: Sandbox, directory: RunDirectory, ending: _Ending) -> None:
         """Keep what the run leaves behind, once nothing in the sandbox moves any more."""

@@ -87,19 +87,19 @@ def memory_ended(code: int) -> Finding:
     return Finding(Cause.OUT_OF_MEMORY, fault=True, sentence=sentence, exit_code=code, hint=_RAISE_MEMORY)
 
 
-def starved(history: Sequence[Mapping[str, Any]], *, within_s: float) -> bool:
-    """Whether the memory limit ended a container: reached shortly before the end, and nobody killed it.
+def starved(history: Sequence[Mapping[str, Any]], *, after_s: float = 0.0) -> bool:
+    """Whether the memory limit ended a container: it was reached, and nobody killed it.
 
     Args:
         history: Docker's events about it, oldest first.
-        within_s: how long before the end counts, in seconds; what happened earlier was another call's.
+        after_s: up to when it was reached by calls that are answered, by the Engine's clock, in seconds: what
+            Docker noticed until then ended nothing but programs of theirs.
     """
     actions = [str(event.get("Action", "")) for event in history]
     if "kill" in actions or "die" not in actions:
         return False
-    ended = _moment(history[actions.index("die")])
     reached = [_moment(event) for event, action in zip(history, actions, strict=True) if action == "oom"]
-    return any(moment > 0 and ended - within_s <= moment for moment in reached)
+    return any(moment > after_s for moment in reached)
 
 
 def _moment(event: Mapping[str, Any]) -> float:

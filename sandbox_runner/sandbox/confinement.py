@@ -6,6 +6,7 @@
     capabilities    none but SETUID, SETGID and KILL, which the guest needs to wear and to end the sandbox uid
     privileges      no_new_privs; a random uid per sandbox, so that nothing counted per uid is shared
     system calls    the profile of ``config/seccomp.json``
+    ports           free as soon as their connection is over (gVisor keeps them for a minute)
     kernel facts    /proc and /sys entries that tell about the host are masked beyond Docker's list
     resources       memory equal to memory plus swap, cpus, processes, descriptors, no core files, inodes,
                     pseudo-terminals
@@ -77,6 +78,8 @@ _CAPABILITIES = ("SETUID", "SETGID", "KILL")
 _LEAST = 1 << 20  # bytes; no file system in memory is made smaller
 _TERMINALS = 32  # of the 3,072 that all containers of a host have together
 _TERMINAL_OPTIONS = f"newinstance,max={_TERMINALS},ptmxmode=0666,mode=0620,gid=5,nosuid,noexec"
+# A connection that is over would keep its port from the next call's tests for a minute.
+_NOTHING_WAITS = (("net.ipv4.tcp_max_tw_buckets", "0"),)
 _NO_PIPE = 1  # byte; the kernel's own mark for a crash whose core pattern is a pipe: do not start it
 
 _DOCKERS_MASKED = (
@@ -220,6 +223,7 @@ def host_config(
         "RestartPolicy": {"Name": "no"},
         "Runtime": runtime,
         "SecurityOpt": ["no-new-privileges", f"seccomp={_seccomp()}"],
+        "Sysctls": dict(_NOTHING_WAITS) if runtime in SHARED_KERNEL else {},
         "Tmpfs": {
             "/tmp": f"size={resources.tmp},nr_inodes={_TMP_INODES},{_OPEN},exec",  # noqa: S108
             "/dev/shm": f"size={SHM_SIZE},nr_inodes={_SHM_INODES},{_OPEN},noexec",  # noqa: S108

@@ -8,11 +8,10 @@ volume.
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -47,7 +46,6 @@ FACTS_KEYS, _FACT_CHARACTERS = 64, 4_096  # what a guest tells of itself; it is 
 _PUT_WINDOW = 4  # bodies of a tree on their way at once; each is about a mebibyte
 _SCAN_BYTES = 256 << 20  # a million entries with long names
 _SETTLE_S = 5.0  # how long Docker may take to notice that a guest is gone, and why
-_SLACK_S = 1.0  # what the time of an event may differ from when it was noticed here
 _KILLED = 128 + signal.SIGKILL
 _KILLED_LATER = "the guest was killed, some time after its memory limit was reached"
 _UNSETTLED = {Cause.ALIVE, Cause.MEMORY_HIT, Cause.GONE, Cause.KILLED}  # Docker may know more in a moment
@@ -97,8 +95,7 @@ class Sandbox:
         self._engine = engine
         self._own_engine = own_engine
         self._began = time.time()
-        self._last_answer = time.monotonic()
-        self._memory_told = False  # by an answer so far
+        self._memory_reached_s = 0.0
         self._volumes: tuple[str, ...] = ()
         self._fault: SandboxError | None = None
         self._receipt: CleanupReceipt | None = None
@@ -248,8 +245,6 @@ class Sandbox:
         """Queue one request without waiting for its answer; see ``Channel.send``."""
         if self._fault is not None:
             raise self._fault
-        if not self.channel.outstanding:
-            self._last_answer = time.monotonic()
         try:
             self.channel.send(kind, header, body, allowance_s=allowance_s)
         except SandboxError as error:
@@ -263,9 +258,9 @@ class Sandbox:
             answer = self.channel.receive()
         except SandboxError as error:
             self._fail(error)
-        self._last_answer = time.monotonic()
-        if "memory" in _exhausted(answer):
-            self._memory_told = True
+        reached = answer.header.get("memory_reached")
+        if type(reached) is int:  # by a call that is over: no fault from here on is its doing
+            self._memory_reached_s = reached / 1e9
         return answer
 
     def request(
@@ -406,15 +401,13 @@ class Sandbox:
 
     def _finding(self) -> Finding:
         """What became of the container, once Docker has had the time to notice."""
-        # Where no answer told of memory that ran out, the last answer may have been taken long after it came:
-        # then whenever the limit was reached, it was by the call at hand.
-        within = time.monotonic() - self._last_answer + _SLACK_S if self._memory_told else math.inf
         end = time.monotonic() + _SETTLE_S
         while True:
             state = (self._engine.container(self.container_id) or {}).get("State")
             history = self._engine.history(self.container_id, since=self._began - 1)
             finding = classify(state, history)
-            finding = self._in_memory_terms(finding, starving=starved(history, within_s=within))
+            starving = starved(history, after_s=self._memory_reached_s)
+            finding = self._in_memory_terms(finding, starving=starving)
             by_hand = any(event.get("Action") == "kill" for event in history)
             own_kernel = self.runtime.name not in SHARED_KERNEL
             unsettled = finding.cause in _UNSETTLED or (own_kernel and finding.cause is Cause.CRASHED)
@@ -437,10 +430,3 @@ class Sandbox:
         if finding.cause is Cause.OUT_OF_MEMORY:  # reached by an earlier call; what ended it is not known
             return replace(finding, cause=Cause.KILLED, sentence=_KILLED_LATER)
         return finding
-
-
-def _exhausted(answer: Answer) -> Sequence[Any]:
-    """The limits that a call met, as its answer names them."""
-    details = answer.header.get("details")
-    told = details.get("exhausted") if isinstance(details, dict) else None
-    return told if isinstance(told, list) else ()

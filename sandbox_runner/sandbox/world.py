@@ -4,9 +4,10 @@ The guest performs strictly one call after the other, so a window only hides the
 call may take is the guest's to enforce; the host waits a margin longer and then calls the sandbox broken.
 
 One fault is a step's. A program may use up the memory that it shares with the guest (under gVisor with the
-whole kernel) in ways that no limit of its own counts, and the kernel then ends whom it likes. Where the
-Engine says that the sandbox went that way while a call ran programs, that call failed, and the calls after it
-are skipped: no trail can pass its own doing off as a broken sandbox.
+whole kernel) in ways that no limit of its own counts, and the kernel then ends whom it likes; under gVisor
+it may also leave some behind that nobody frees. Where the Engine says that the sandbox went that way while a
+call ran programs, or after one did, that call failed, and the calls after it are skipped: no trail can pass
+its own doing off as a broken sandbox.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class ContainerWorld(World):
     Attributes:
         sandbox: where the calls happen.
         ended: why the sandbox is no more, where a call's programs ended it; later calls are skipped.
+        ran_programs: whether a call that starts programs was performed.
     """
 
     def __init__(self, sandbox: Sandbox, *, window: int = DEFAULT_WINDOW) -> None:
@@ -66,6 +68,7 @@ class ContainerWorld(World):
             raise ValueError("a window holds at least one call")
         self.sandbox = sandbox
         self.ended: OutOfMemoryError | None = None
+        self.ran_programs = False
         self._window = window
         self._batch = 0
         self._room = KEPT_BYTES
@@ -129,7 +132,7 @@ class ContainerWorld(World):
         except BaseException:
             self.sandbox.channel.abandon()
             raise
-        return self._kept(_judged(answer, call))
+        return self._taken(answer, call)
 
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
         """Perform calls in order; see ``World.perform_all``."""
@@ -223,6 +226,11 @@ class ContainerWorld(World):
         except OutOfMemoryError as error:
             return self._end(flight.popleft(), error)
         call = flight.popleft()
+        return self._taken(answer, call)
+
+    def _taken(self, answer: Answer, call: Call) -> Outcome:
+        """The outcome that an answer tells of a call, as it is kept."""
+        self.ran_programs = self.ran_programs or call.method in PROGRAMS
         return self._kept(_judged(answer, call))
 
     def _kept(self, outcome: Outcome) -> Outcome:
@@ -240,8 +248,8 @@ class ContainerWorld(World):
         return replace(outcome, text=text, details=details)
 
     def _end(self, call: Call, error: OutOfMemoryError) -> Outcome:
-        """The outcome of the call under way when the memory ran out; still a fault if it ran no program."""
-        if call.method not in PROGRAMS:
+        """The outcome of the call under way when the memory ran out; a fault where no program ever ran."""
+        if call.method not in PROGRAMS and not self.ran_programs:
             raise error
         self.ended = error
         self.sandbox.channel.abandon()

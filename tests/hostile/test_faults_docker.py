@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from sandbox_runner.errors import DockerError, GuestError, SandboxError
+from sandbox_runner.errors import DockerError, GuestError, OutOfMemoryError, SandboxError
 from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, SandboxSpec
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world import Call
@@ -75,6 +75,32 @@ def test_a_guest_killed_between_calls_never_passes_or_fails_a_step(start_world, 
     with pytest.raises(GuestError):
         list(world.perform_all([search("z")] * 5))
     assert world.sandbox.close().clean
+
+
+class Unseen(Engine):
+    """The real Engine, but a kill goes around it, as one of the process on the host does."""
+
+    def history(self, container, *, since):
+        return [event for event in super().history(container, since=since) if event.get("Action") != "kill"]
+
+
+@pytest.mark.parametrize("isolation", ["server", "fresh"])
+def test_a_guest_killed_right_after_a_call_reached_the_memory_limit_is_a_broken_sandbox(
+    engine, image, isolation: str
+) -> None:
+    unseen = Unseen(engine.api)  # under gVisor no guest outlives such a call
+    spec = SandboxSpec(runtime="runc", guest={"tests": {"isolation": isolation}})
+    with ContainerWorld(Sandbox.start(spec, engine=unseen)) as world:
+        world.file_write("test_eat.py", "def test_it():\n    x = [bytearray(9**8) for _ in iter(int, 1)]\n")
+        world.file_write("test_wait.py", "import time\ndef test_it():\n    time.sleep(60)\n")
+        assert "out of memory" in world.test_run("test_eat.py", 1)
+        assert world.ended is None
+        killer = threading.Timer(0.2, engine.api.kill, [world.sandbox.container_id])
+        killer.start()
+        with pytest.raises(GuestError) as told:
+            world.test_run("test_wait.py", 1)
+        killer.join()
+        assert not isinstance(told.value, OutOfMemoryError)
 
 
 def test_an_abort_from_another_thread_ends_a_long_call_at_once(start_world) -> None:

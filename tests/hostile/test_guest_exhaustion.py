@@ -223,3 +223,31 @@ def test_a_program_starts_with_nothing_of_ours(do: Do) -> None:
     )
     outcome = outcome_of(do, body)
     assert outcome.status is Status.OK, outcome.meta["output"]
+
+
+# What only refers to itself: gVisor never frees it, and its memory is missing in every later call.
+LEAK = """
+import os, socket
+def test_it():
+    for _ in range(31):
+        a, b = socket.socketpair()
+        fd = os.memfd_create("leak")
+        for _ in range(10): os.write(fd, bytes(1 << 20))
+        for end in (a, b): socket.send_fds(end, [b"x"], [a.fileno(), b.fileno(), fd])
+"""
+
+
+def test_memory_that_a_program_left_behind_is_the_failure_of_a_step_and_never_a_fault(
+    world: ContainerWorld, way: tuple[str, str]
+) -> None:
+    files = [("test_it.py", LEAK), *((f"f{number}", "y" * (3 << 20)) for number in range(19))]
+    calls = [("file_write", {"path": path, "content": content}) for path, content in files]
+    calls.insert(1, ("test_run", {"test_path": "test_it.py", "expected": 1}))
+    told = [world.perform(Call(METHODS[name].opcode, name, given)).status for name, given in calls]
+    if way[0] == "runc":
+        assert set(told) == {Status.OK}
+        return
+    assert world.ended is not None
+    last = told.index(Status.FAILED)
+    assert set(told[:last]) == {Status.OK}
+    assert set(told[last + 1 :]) == {Status.SKIPPED}

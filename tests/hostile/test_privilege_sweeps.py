@@ -22,7 +22,7 @@ pytestmark = pytest.mark.docker
 
 COMMITTED = json.loads((Path(__file__).parent.parent / "data" / "system_calls.json").read_bytes())
 LAST = 600  # the kernel's tables end below 480
-SHUT = {errno.EPERM, errno.ENOSYS}
+SHUT = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP}
 
 # One child makes one call after the other; where a call ends it, the next child goes on behind that one.
 SWEEP = """
@@ -223,6 +223,27 @@ def test_no_system_call_answers_but_those_of_the_list(engine, image, runtime) ->
     if runtime == "runc":
         denied = [name for name, number in COMMITTED["allowed"].items() if answers[number] == errno.EPERM]
         assert denied == []
+
+
+ACCESS_LISTS = """
+import errno, json, os, struct
+def access_list(names):
+    entries = [(1, 7, -1), *((2, 7, 1000 + n) for n in range(names)), (4, 7, -1), (16, 7, -1), (32, 7, -1)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+answers = []
+os.mkdir("/tmp/directory")
+for name in ("access", "default"):
+    for names in (0, 1, 8000):
+        try: os.setxattr("/tmp/directory", "system.posix_acl_" + name, access_list(names))
+        except OSError as error: answers.append(errno.errorcode[error.errno])
+        else: answers.append("set")
+print(json.dumps(answers))
+"""
+
+
+def test_no_access_list_takes_memory_of_the_host_that_nothing_counts(engine, image, runtime) -> None:
+    answers = json.loads(ask_inside(engine, ACCESS_LISTS, image=image, runtime=runtime))
+    assert set(answers) == {"ENOTSUP"}  # which programs know from file systems that have none
 
 
 def test_no_kind_of_socket_can_be_made_but_those_of_the_list(engine, image, runtime) -> None:

@@ -310,6 +310,62 @@ def test_no_survivor_forges_an_honest_test_or_a_written_file(do: Do) -> None:
     assert (outcome.details["failed"], outcome.details["passed"], outcome.details["complete"]) == (1, 0, True)
 
 
+SERVER = """
+import socket
+def test_it():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 8124))
+        server.listen()
+        with socket.create_connection(("127.0.0.1", 8124)) as client:
+            served = server.accept()[0]
+            served.shutdown(socket.SHUT_RDWR)
+            served.close()
+            assert client.recv(1) == b""
+"""
+
+
+@pytest.mark.parametrize("isolation", ["fresh", "server"])
+def test_a_port_that_one_session_served_is_free_for_the_next(
+    engine: Engine, image: Image, isolation: str
+) -> None:
+    spec = SandboxSpec(runtime="runc", guest={"tests": {"isolation": isolation}})  # gVisor keeps it a minute
+    with ContainerWorld.start(spec=spec, engine=engine) as world:
+        world.file_write("test_server.py", SERVER)
+        assert [world.test_run("test_server.py", 1) for _session in range(2)] == [
+            "test_run: test_server.py (exit=0)"
+        ] * 2
+
+
+SLOWER = """
+import os
+def test_it():
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        for attempt in (
+            lambda: os.setpriority(os.PRIO_PROCESS, int(process), 19),
+            lambda: os.sched_setaffinity(int(process), {max(os.sched_getaffinity(0))}),
+        ):
+            try: attempt()
+            except OSError: pass
+"""
+
+TURN = """
+import os
+def test_it():
+    turn = repr((os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0))))
+    if not os.path.exists("turn"):
+        open("turn", "w").write(turn)
+    assert open("turn").read() == turn
+"""
+
+
+def test_what_a_session_does_to_priorities_and_processors_ends_with_it(do: Do) -> None:
+    do("file_write", path="test_slower.py", content=SLOWER)
+    do("file_write", path="test_turn.py", content=TURN)
+    assert do("test_run", test_path="test_turn.py", expected=1).status is Status.OK
+    do("test_run", test_path="test_slower.py", expected=1)
+    assert do("test_run", test_path="test_turn.py", expected=1).status is Status.OK
+
+
 SPOILER = """
 import fcntl, os
 def test_it():

@@ -245,6 +245,20 @@ def test_a_sandbox_that_starved_while_no_program_ran_is_broken(method: str) -> N
         assert world.ended is None
 
 
+@pytest.mark.parametrize("window", [1, 2, 100])
+def test_a_sandbox_that_starved_after_a_program_had_run_is_the_failure_of_the_call_at_hand(
+    window: int,
+) -> None:
+    """Under gVisor a program can leave memory behind that nothing frees."""
+    names = ["test_run", "file_read", "file_write", "file_read"]
+    world = ContainerWorld(StarvedSandbox("file_write", OutOfMemoryError("the memory limit")), window=window)
+    outcomes = world.perform_all(
+        Call(METHODS[name].opcode, name, {}, step) for step, name in enumerate(names)
+    )
+    assert [outcome.status.value for outcome in outcomes] == ["ok", "ok", "failed", "skipped"]
+    assert world.ran_programs
+
+
 @pytest.mark.parametrize("error", [GuestError("it died"), ChannelError("it stalled")])
 def test_a_sandbox_that_broke_in_any_other_way_is_no_calls_failure(error: Exception) -> None:
     for act in (

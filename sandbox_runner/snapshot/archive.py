@@ -173,6 +173,8 @@ def new_file(target: Path) -> Iterator[BinaryIO]:
     Raises:
         SnapshotError: it is there already, or cannot be written.
     """
+    if not target.name:  # the current directory or the root
+        raise SnapshotError(f"{target} is a directory.", hint="Name a file that is not there yet.")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb", opener=open_private) as file:

@@ -120,6 +120,8 @@ class _Survey:
         if kind == NOTE:
             if detail not in NOTES or any(note.code == detail for note in self._tally.notes):
                 raise ManifestError("it sent an unknown note")
+            if len(path) > self._limits.max_path_bytes + _LONGEST_NAME:
+                raise ManifestError("it sent a note about an overlong path")
             self._tally.notes.append(Note(detail, size, path))
             return None
         self._entries += 1

@@ -4,8 +4,10 @@
 ``.git``, which is one or names one, and for the directory itself, which is one where it holds ``HEAD`` beside
 ``objects`` and ``refs``, or beside a ``commondir`` that says where these are. Its ``config`` may name
 programs (``core.fsmonitor``, ``core.sshCommand``, filters), and ``git status`` runs them. So what counts is
-what a directory will hold, by whatever hand: a tree can bring the one name that was missing. Names are
-compared as the most forgiving file system does.
+what a directory will hold, by whatever hand: a tree can bring the one name that was missing. And where the
+user has ``objects`` and ``refs`` side by side already, a ``commondir`` of the user's may lead there, wherever
+that is: then ``config`` is git's without a ``HEAD``. Names are compared as the most forgiving file system
+does.
 
 *Other tools* run some files as soon as a directory is entered or opened. Their names are known, so they are
 named to the user and not withheld.
@@ -24,8 +26,8 @@ from sandbox_runner.snapshot.manifest import Entry
 
 __all__ = ["SIGNS", "GitDirectories", "git_directories", "runs_by_itself"]
 
-SIGNS: Final = (b"HEAD", b"objects", b"refs", b"commondir")
-"""The names by which git knows a repository's directory."""
+SIGNS: Final = (b"HEAD", b"objects", b"refs", b"commondir", b"config")
+"""The names by which git knows a repository's directory, and the one that makes it run programs."""
 
 _FOLDED_SIGNS: Final = frozenset(folded(name.decode()) for name in SIGNS)
 _DOT_GIT: Final = re.compile(r"\.git|git~[0-9]+")
@@ -125,9 +127,11 @@ class GitDirectories:
     def _is_git(self, directory: bytes) -> bool:
         if _DOT_GIT.fullmatch(folded(_text(directory.rpartition(b"/")[2]))):
             return True
-        signs = {folded(name.decode()) for name in self._there(directory)}
-        signs |= self._signs.get(_key(directory), set()) if self._signs else set()
-        return "head" in signs and ({"objects", "refs"} <= signs or "commondir" in signs)
+        held = {folded(name.decode()) for name in self._there(directory)}
+        signs = held | (self._signs.get(_key(directory), set()) if self._signs else set())
+        if "head" in signs and ({"objects", "refs"} <= signs or "commondir" in signs):
+            return True
+        return {"objects", "refs"} <= held and "config" in signs
 
 
 def git_directories(entries: Iterable[Entry]) -> tuple[bytes, ...]:

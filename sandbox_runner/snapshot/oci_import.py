@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import zstandard
 
@@ -52,18 +52,33 @@ def open_oci(path: Path, limits: Limits) -> Iterator[tuple[Label | None, Readabl
         ArchiveError: no image layout, several images or layers, a wrong digest, or damaged.
     """
     with _opener(path, limits) as open_file:
-        index = _document(open_file, "index.json", None)
-        manifest = _document_of(open_file, _only(index, "manifests", "image"), {MANIFEST_TYPE, INDEX_TYPE})
+        found = _only(_document(open_file, "index.json", None), "manifests", "image")
+        manifest = _document_of(open_file, found, {MANIFEST_TYPE, INDEX_TYPE})
         if manifest.get("mediaType") == INDEX_TYPE:
-            manifest = _document_of(open_file, _only(manifest, "manifests", "image"), {MANIFEST_TYPE})
+            found = _only(manifest, "manifests", "image")
+            del manifest  # one document is held at a time, whatever else it says
+            manifest = _document_of(open_file, found, {MANIFEST_TYPE})
         layer = _only(manifest, "layers", "layer")
         annotations = manifest.get("annotations")
         text = annotations.get(ANNOTATION) if isinstance(annotations, dict) else None
+        del manifest, annotations
         label = parse_label(text) if isinstance(text, str) else None
-        with open_file(_blob_name(layer)) as file:
-            counted = _Checked(file, str(layer["digest"]))
-            yield label, _unpacked(counted, str(layer.get("mediaType")))
+        del text
+        with open_file(layer.blob) as file:
+            counted = _Checked(file, layer.digest)
+            yield label, _unpacked(counted, layer.media_type)
             counted.check()
+
+
+class _Descriptor(NamedTuple):
+    """What a document says of another; nothing else of it is kept, for it may be as large as a document."""
+
+    media_type: str
+    digest: str
+
+    @property
+    def blob(self) -> str:
+        return f"blobs/sha256/{self.digest.removeprefix('sha256:')}"
 
 
 class _Checked:
@@ -179,12 +194,10 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _document_of(open_file: _Open, descriptor: dict[str, Any], types: set[str]) -> dict[str, Any]:
-    if descriptor.get("mediaType") not in types:
-        raise ArchiveError(
-            f"it refers to a document of another type: {str(descriptor.get('mediaType'))[:200]!r}"
-        )
-    return _document(open_file, _blob_name(descriptor), str(descriptor["digest"]))
+def _document_of(open_file: _Open, found: _Descriptor, types: set[str]) -> dict[str, Any]:
+    if found.media_type not in types:
+        raise ArchiveError(f"it refers to a document of another type: {found.media_type[:200]!r}")
+    return _document(open_file, found.blob, found.digest)
 
 
 def _document(open_file: _Open, name: str, digest: str | None) -> dict[str, Any]:
@@ -203,16 +216,12 @@ def _document(open_file: _Open, name: str, digest: str | None) -> dict[str, Any]
     return document
 
 
-def _only(document: dict[str, Any], key: str, what: str) -> dict[str, Any]:
+def _only(document: dict[str, Any], key: str, what: str) -> _Descriptor:
     items = document.get(key)
     if not isinstance(items, list) or len(items) != 1 or not isinstance(items[0], dict):
         number = len(items) if isinstance(items, list) else 0
         raise ArchiveError(f"it must hold exactly one {what}, and holds {number}")
-    return items[0]
-
-
-def _blob_name(descriptor: dict[str, Any]) -> str:
-    digest = descriptor.get("digest")
+    media_type, digest = items[0].get("mediaType"), items[0].get("digest")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise ArchiveError("it refers to a blob without a SHA-256 digest")
-    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+    return _Descriptor(media_type if isinstance(media_type, str) else "", digest)

@@ -12,6 +12,7 @@ zero.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ _EXTENDED_HEADERS = 8  # before one member; tar writes at most a name, a target 
 _MEMBERS_PER_ENTRY = 2  # a directory may be named again
 _NAME_BYTES = 255  # of a path's part, as in every file system of Linux: a longer one could not be restored
 _TARGET_BYTES = 4095  # a link's target, for the same reason
+_HERE = re.compile(rb"\A(?:\./+)++")  # what begins a name and says nothing, however often, in one pass
 _USED = {b"path": "path", b"linkpath": "linkpath", b"size": "size"}
 _TRAILING_BLOCKS = 4096  # zero blocks after the end; tar pads to 20, tape drives to more
 
@@ -200,8 +202,7 @@ def is_tar(head: bytes) -> bool:
 def _normal(name: bytes, limits: Limits) -> bytes:
     """A member's name as a path; the root itself is the empty path."""
     trimmed = name.rstrip(b"/")
-    while trimmed.startswith(b"./"):
-        trimmed = trimmed[2:].lstrip(b"/")
+    trimmed = _HERE.sub(b"", trimmed)
     if trimmed in {b".", b""} and not name.startswith(b"/"):
         return b""
     if len(trimmed) > limits.max_path_bytes:

@@ -15,6 +15,7 @@ import zstandard
 from sandbox_runner.snapshot import SnapshotStore
 from sandbox_runner.snapshot.archive import LABEL_BYTES, LABEL_VALUES
 from sandbox_runner.snapshot.importing import MEMORY_BYTES
+from sandbox_runner.snapshot.oci_import import DOCUMENT_MEMORY
 from sandbox_runner.snapshot.transfer import NAMES_BYTES
 from tests.bench.reading import Case, Reader, read_one
 
@@ -195,6 +196,23 @@ def oci_label(folder: Path) -> None:
     oci(json.dumps(manifest).encode(), folder)
 
 
+def oci_documents(folder: Path) -> None:
+    """An index of an index of a manifest, each with members beside what it is read for."""
+    blobs = folder / "archive" / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    rest = b',"rest":' + _members(LABEL_VALUES + 99_000, LABEL_BYTES + (7 << 20)) + b"}"
+    prefix = "application/vnd.oci.image"
+    found = (f"{prefix}.layer.v1.tar", _END)
+    for key, kind in (("layers", "manifest"), ("manifests", "index"), ("manifests", "")):
+        media_type, data = found
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        said = {"mediaType": f"{prefix}.{kind}.v1+json"}
+        said[key] = [{"mediaType": media_type, "digest": f"sha256:{digest}"}]
+        found = (said["mediaType"], json.dumps(said).encode()[:-1] + rest)
+    (folder / "archive" / "index.json").write_bytes(found[1])
+
+
 def oci_index(folder: Path) -> None:
     """An index that is longer than any document may be."""
     (folder / "archive").mkdir()
@@ -231,9 +249,12 @@ READERS = {
             "an OCI index without end": Case(oci_index, "larger than"),
             "an OCI layout of many files": Case(oci_files, "members"),
         },
-    )
+    ),
+    "one document of a layout": Reader(
+        DOCUMENT_MEMORY, read, {"three documents, one after the other": Case(oci_documents)}
+    ),
 }
-"""The import of snapshots, by ``sandbox_runner.snapshot.importing``."""
+"""The import of snapshots, by ``sandbox_runner.snapshot.importing`` and ``oci_import``."""
 
 
 if __name__ == "__main__":

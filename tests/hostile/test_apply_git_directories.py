@@ -39,16 +39,19 @@ def plant(root, marker, *, names=("HEAD", "objects", "refs", "config"), worktree
 
 
 def ask_git(directory):
-    """What a user does: look at the state of every directory, from the shell's prompt or by hand."""
+    """What a user does: look at the state of every directory, from the shell's prompt or by hand.
+
+    Returns the repositories that git finds, each as often as from a directory.
+    """
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
     found = []
     for folder, _folders, _names in os.walk(directory):
-        for command in (["rev-parse", "--git-dir"], ["status"]):
+        for command in (["rev-parse", "--absolute-git-dir"], ["status"]):
             done = subprocess.run(
                 ["git", *command], cwd=folder, env=environment, capture_output=True, check=False, timeout=30
             )
             if command[0] == "rev-parse" and done.returncode == 0:
-                found.append(folder)
+                found.append(os.fsdecode(done.stdout).rstrip("\n"))
     return found
 
 
@@ -167,6 +170,22 @@ def test_a_linked_working_tree_that_points_into_the_tree_is_withheld(tmp_path, s
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("linked", ["", "linked"])
+def test_the_configuration_of_a_common_directory_without_a_head_is_withheld(tmp_path, store, marker, linked):
+    base, final, user = tmp_path / "base", tmp_path / "final", tmp_path / "user"
+    (base / "store").mkdir(parents=True)
+    plant(user / "store", marker, names=("objects", "refs"))  # the user's own, and never captured
+    plant(user / "tree", marker, names=("HEAD", "commondir"))
+    (user / "tree" / "commondir").write_text("../store\n")
+    (user / linked).mkdir(exist_ok=True)
+    (user / linked / ".git").write_text(f"gitdir: {user / 'tree'}\n")
+    plant(final / "store", marker, names=("config",), worktree=str(user))
+    report = store.apply(*snapshots(store, base, final), user)
+    assert report.git_directories == (b"store",)
+    assert ask_git(user)  # it is a repository all the time
+    assert not marker.exists()
+
+
 def test_a_file_that_becomes_a_repository_stays_a_file(tmp_path, store, marker):
     base, final, user = tmp_path / "base", tmp_path / "final", tmp_path / "user"
     for folder in (base, user):
@@ -199,6 +218,7 @@ _SIGNS = st.sets(
 @given(parts=st.lists(st.tuples(st.sampled_from(["user", "base", "final"]), _FOLDERS, _SIGNS), max_size=5))
 @example(parts=[("user", "docs", {"HEAD", "objects"}), ("final", "docs", {"refs", "config"})])
 @example(parts=[("base", "docs", {"HEAD", "objects", "refs"}), ("final", "docs", {"config"})])
+@example(parts=[("user", "docs/.git", {"HEAD", "objects", "refs"}), ("final", "docs", {"objects"})])
 @example(parts=[("final", "docs", {"HEAD", "commondir", "objects", "refs", "config"})])
 def test_no_mixture_of_trees_makes_git_run_anything(tmp_path_factory, parts):
     root = tmp_path_factory.mktemp("mixture")
@@ -215,7 +235,7 @@ def test_no_mixture_of_trees_makes_git_run_anything(tmp_path_factory, parts):
     store = SnapshotStore(root / "store")
     with contextlib.suppress(ApplyConflictError):  # then nothing was written
         store.apply(*snapshots(store, trees["base"], trees["final"]), trees["user"])
-    assert ask_git(trees["user"]) == before
+    assert set(ask_git(trees["user"])) == set(before)  # a new directory in a repository is no new one
     assert before or not marker.exists()
 
 

@@ -357,6 +357,9 @@ SCANS = {
     "an unknown reason": [pack_scan(OMISSION, 99, 0, NOTHING, b"a") + ONE],
     "an unknown note": [pack_scan(NOTE, 99, 1, NOTHING, b"") + pack_scan(END, 0, 0, NOTHING, b"")],
     "the same note again": [pack_scan(NOTE, 1, 1, NOTHING, b"") * 2 + pack_scan(END, 0, 0, NOTHING, b"")],
+    "a note about a long path": [
+        pack_scan(NOTE, 1, 1, NOTHING, b"n" * 70_000) + pack_scan(END, 0, 0, NOTHING, b"")
+    ],
     "a cut record": [GOOD[:-1]],
     "a promised path that does not come": [GOOD[:-5] + b"\xff\xff\xff\xff"],
     "an endless path": [pack_scan(FILE, 0, 5, HELLO, b"a" * 70_000) + ONE],

@@ -309,6 +309,13 @@ def test_a_gzip_bomb_in_an_image_stops_at_the_limit(store, layout):
         store.import_archive(layout)
 
 
+@pytest.mark.parametrize("form", ["tar.zst", "oci"])
+@pytest.mark.parametrize("target", ["", ".", "..", "/", "./"])
+def test_an_export_to_what_has_no_name_is_refused_by_name(store, digest, target, form):
+    with pytest.raises(SnapshotError, match=r"is there already|is a directory"):
+        store.export(digest, target, form=form)
+
+
 def test_an_export_never_writes_over_what_is_there(store, digest, tmp_path):
     for name, form in (("a.tar.zst", "tar.zst"), ("b.tar", "oci")):
         (tmp_path / name).write_text("mine")

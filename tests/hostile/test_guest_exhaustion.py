@@ -1,5 +1,6 @@
 """Code that takes all it can get: stopped by its limit, named for what it was, and the next call works."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -225,7 +226,7 @@ def test_a_program_starts_with_nothing_of_ours(do: Do) -> None:
     assert outcome.status is Status.OK, outcome.meta["output"]
 
 
-# What only refers to itself: gVisor never frees it, and its memory is missing in every later call.
+# What only refers to itself: Linux frees it when it is made to look for it, gVisor never does.
 LEAK = """
 import os, socket
 def test_it():
@@ -237,17 +238,20 @@ def test_it():
 """
 
 
-def test_memory_that_a_program_left_behind_is_the_failure_of_a_step_and_never_a_fault(
+def test_memory_that_refers_to_itself_does_not_stay_or_is_the_failure_of_a_step(
     world: ContainerWorld, way: tuple[str, str]
 ) -> None:
-    files = [("test_it.py", LEAK), *((f"f{number}", "y" * (3 << 20)) for number in range(19))]
-    calls = [("file_write", {"path": path, "content": content}) for path, content in files]
-    calls.insert(1, ("test_run", {"test_path": "test_it.py", "expected": 1}))
-    told = [world.perform(Call(METHODS[name].opcode, name, given)).status for name, given in calls]
+    do = doing(world)
+    do("file_write", path="test_it.py", content=LEAK)
+    told = []
+    for _ in range(3):  # together more than there is
+        told.append(do("test_run", test_path="test_it.py", expected=1).status)
+        time.sleep(1)  # for the kernel's own work
     if way[0] == "runc":
-        assert set(told) == {Status.OK}
+        assert told == [Status.OK] * 3
+        assert world.ended is None
         return
     assert world.ended is not None
     last = told.index(Status.FAILED)
-    assert set(told[:last]) == {Status.OK}
-    assert set(told[last + 1 :]) == {Status.SKIPPED}
+    assert set(told[:last]) <= {Status.OK}
+    assert set(told[last + 1 :]) <= {Status.SKIPPED}

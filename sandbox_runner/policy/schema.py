@@ -95,8 +95,8 @@ class Resources(Section):
 
     cpus: Annotated[float, Field(strict=True, ge=0.01, le=1024, allow_inf_nan=False), Narrow(min)] = 1.0
     memory: Annotated[Size, Field(ge=32 * 2**20)] = 512 * 2**20
-    pids: Annotated[Positive, Field(ge=8)] = 128
+    pids: Annotated[Positive, Field(ge=8, le=1 << 20)] = 128
     workspace: Annotated[Size, Field(ge=2**20)] = 256 * 2**20
     workspace_inodes: Annotated[Positive, Field(ge=64)] = 50_000
     tmp: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
-    open_files: Annotated[Positive, Field(ge=64)] = 1024
+    open_files: Annotated[Positive, Field(ge=64, le=1 << 20)] = 1024

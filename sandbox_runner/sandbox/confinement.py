@@ -74,6 +74,7 @@ _TMP_INODES = 20_000
 _SHM_INODES = 1_000
 _OOM_ADJUSTMENT = 500  # when the host itself runs out, a sandbox goes before the host's own programs
 _HOST_TASK = 64 << 10  # the least memory that a thread of the host costs; half a mebibyte was seen
+_KERNEL_TASKS = 1 << 22  # tasks that any Linux can have; its control group refuses a limit above
 _CAPABILITIES = ("SETUID", "SETGID", "KILL")
 _LEAST = 1 << 20  # bytes; no file system in memory is made smaller
 _TERMINALS = 32  # of the 3,072 that all containers of a host have together
@@ -256,7 +257,8 @@ def _tasks(resources: Resources, runtime: str) -> int:
     and ends as a whole where it may have no more; so the memory limit must always be reached first.
     """
     own_kernel = runtime not in SHARED_KERNEL
-    return resources.pids + (resources.memory // _HOST_TASK if own_kernel else 0)
+    tasks = resources.pids + (resources.memory // _HOST_TASK if own_kernel else 0)
+    return min(tasks, _KERNEL_TASKS)
 
 
 def terminals(runtime: str, labels: Mapping[str, str]) -> list[Mount]:

@@ -241,3 +241,15 @@ def test_the_seccomp_profile_allows_by_name_and_denies_the_rest() -> None:
         *("sendmmsg", "sendmsg", "sendto", "setrlimit", "setsockopt", "socket", "socketpair"),
     }
     assert all(not entry["subArchitectures"] for entry in profile["archMap"])
+
+
+@pytest.mark.parametrize("kernel", ["runc", "runsc"])
+def test_no_limit_on_processes_is_above_what_a_control_group_takes(kernel):
+    host = host_config(Resources(pids=1 << 20, memory=1 << 40), runtime=kernel, uid=1 << 20, labels={})
+    assert host["PidsLimit"] <= 1 << 22
+
+
+@pytest.mark.parametrize("limit", ["pids", "open_files"])
+def test_a_limit_that_no_guest_takes_is_bad_input(limit):
+    with pytest.raises(ValueError, match="1048576"):
+        Resources(**{limit: (1 << 20) + 1})

@@ -243,7 +243,8 @@ def supervise(
     counters = LimitCounters()
     deadline = time.monotonic() + seconds
     poller = select.poll()
-    poller.register(news, select.POLLIN)
+    for fd in (news, guest.children.news):
+        poller.register(fd, select.POLLIN)
     for fd in pipes.sinks:
         poller.register(fd, select.POLLIN)
     if pipes.feed >= 0:
@@ -257,8 +258,11 @@ def supervise(
         for fd, event in poller.poll(min(_TICK_MS, left * 1000 + 1)):
             if fd == guest.host.source:
                 guest.host.notice(event)
-            elif fd == news:
+            elif fd == guest.children.news:
                 guest.children.heed()
+                guest.children.reap()  # orphans, uncollected, would use up the program's process limit
+            elif fd == news:
+                continue  # asked for below
             else:
                 _attend(pipes, poller, fd, event)
         found = status()

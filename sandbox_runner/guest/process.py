@@ -256,28 +256,13 @@ def supervise(
             break
         poller.register(guest.host.source, guest.host.events)
         for fd, event in poller.poll(min(_TICK_MS, left * 1000 + 1)):
-            if fd == guest.host.source:
-                guest.host.notice(event)
-            elif fd == guest.children.news:
-                guest.children.heed()
-                guest.children.reap()  # orphans, uncollected, would use up the program's process limit
-            elif fd == news:
-                continue  # asked for below
-            else:
-                _attend(pipes, poller, fd, event)
+            if fd != news or news == guest.children.news:  # a server's news are asked for below
+                _attend(guest, pipes, poller, fd, event)
         found = status()
     timed_out = found is None
     left_over = end_foreign(guest)
-    told_by = time.monotonic() + PATIENCE_S
-    while found is None:  # it is dead now; its parent may still have to say so
-        if time.monotonic() > told_by:
-            raise RuntimeError(
-                f"how a program ended was not told for {PATIENCE_S:g} s after everything was killed"
-            )
-        poller.poll(_SOON_MS)
-        guest.children.heed()
-        left_over = max(left_over, end_foreign(guest))  # a server may have started it only now
-        found = status()
+    if found is None:
+        found, left_over = _told(guest, poller, status, left_over)
     pipes.drain()
     return Ended(
         found,
@@ -287,8 +272,31 @@ def supervise(
     )
 
 
-def _attend(pipes: Pipes, poller: select.poll, fd: int, event: int) -> None:
-    if fd == pipes.feed:
+def _told(
+    guest: Guest, poller: select.poll, status: Callable[[], int | None], left_over: int
+) -> tuple[int, int]:
+    """How a program ended that is dead now, once its parent says so; and the most that was left of it."""
+    told_by = time.monotonic() + PATIENCE_S
+    found = status()
+    while found is None:
+        if time.monotonic() > told_by:
+            raise RuntimeError(
+                f"how a program ended was not told for {PATIENCE_S:g} s after everything was killed"
+            )
+        poller.poll(_SOON_MS)
+        guest.children.heed()
+        left_over = max(left_over, end_foreign(guest))  # a server may have started it only now
+        found = status()
+    return found, left_over
+
+
+def _attend(guest: Guest, pipes: Pipes, poller: select.poll, fd: int, event: int) -> None:
+    if fd == guest.host.source:
+        guest.host.notice(event)
+    elif fd == guest.children.news:
+        guest.children.heed()
+        guest.children.reap()  # orphans, uncollected, would use up the program's process limit
+    elif fd == pipes.feed:
         if event & ~select.POLLOUT or not pipes.write_some():
             poller.unregister(fd)
             pipes.stop_feeding()

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from sandbox_runner.cli.streams import expect_reader
 from sandbox_runner.cli.text import printable
-from sandbox_runner.text import ascii_json
+from sandbox_runner.visible import ascii_json
 
 __all__ = ["Screen", "colourful"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
-from sandbox_runner.text import escape_bytes, visible
+from sandbox_runner.visible import escape_bytes, visible
 
 __all__ = ["clip", "columns", "duration", "pairs", "plural", "printable", "size"]
 
@@ -16,7 +16,7 @@ _HOUR = 3600.0
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Escape everything that a terminal would act on or hide, see ``sandbox_runner.text.visible``.
+    r"""Escape everything that a terminal would act on or hide, see ``sandbox_runner.visible.visible``.
 
     Control characters, line ends, direction marks, zero-width characters and bytes that are no UTF-8 become
     ``\n``, ``\x1b``, ``\u202e``. One line in, one line out, whatever a stranger wrote.

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sandbox_runner.bounded_json import read_json
 from sandbox_runner.errors import VerificationError
-from sandbox_runner.foreign import read_json
 from sandbox_runner.record import layout
 from sandbox_runner.record.compare import first_difference
 from sandbox_runner.record.documents import RunInfo, RunResult

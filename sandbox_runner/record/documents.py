@@ -17,11 +17,11 @@ from pydantic import (
     field_serializer,
 )
 
+from sandbox_runner.bounded_json import check_values
 from sandbox_runner.errors import VerificationError
-from sandbox_runner.foreign import check_values
 from sandbox_runner.record.encoding import compact
 from sandbox_runner.record.layout import RUN, VALUE_LIMITS
-from sandbox_runner.text import visible
+from sandbox_runner.visible import visible
 
 __all__ = [
     "Artifact",

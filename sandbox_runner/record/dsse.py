@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sandbox_runner.bounded_json import read_json
 from sandbox_runner.errors import VerificationError
-from sandbox_runner.foreign import read_json
 from sandbox_runner.record.encoding import compact
 from sandbox_runner.record.keys import PublicKey, SigningKey
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from sandbox_runner.record import fields
-from sandbox_runner.text import escape_json, visible
+from sandbox_runner.visible import escape_json, visible
 from sandbox_runner.world.canonical import canonical_json
 
 __all__ = ["ascii_form", "ascii_lines", "canonical_fact", "compact", "visible"]

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Final, overload
 
 from pydantic_core import from_json
 
+from sandbox_runner.bounded_json import check_values
 from sandbox_runner.errors import VerificationError
-from sandbox_runner.foreign import check_values
 from sandbox_runner.record import layout
 from sandbox_runner.record.files import open_bounded
 from sandbox_runner.replay import TrailEvent

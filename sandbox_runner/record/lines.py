@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sandbox_runner.bounded_json import read_json
 from sandbox_runner.errors import VerificationError
-from sandbox_runner.foreign import read_json
 from sandbox_runner.record import fields, layout
 from sandbox_runner.record.chain import link
 from sandbox_runner.record.encoding import ascii_form, canonical_fact

@@ -17,7 +17,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from sandbox_runner.record import fields
-from sandbox_runner.text import ascii_json, visible
+from sandbox_runner.visible import ascii_json, visible
 
 __all__ = ["Event", "Log", "build_log", "escape_controls", "people_log", "people_processors", "redact"]
 

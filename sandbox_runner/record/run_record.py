@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from sandbox_runner.bounded_json import read_json
 from sandbox_runner.errors import InputError, VerificationError
-from sandbox_runner.foreign import read_json
 from sandbox_runner.record import layout
 from sandbox_runner.record.documents import InDoubt, RunInfo, RunResult, RunState
 from sandbox_runner.record.event_forms import PLACE, cut_events

@@ -39,8 +39,8 @@ from sandbox_runner.record.keys import PublicKey
 from sandbox_runner.record.proof import check_counts, check_events, check_meta_trail, read_events
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import TrailEvent
-from sandbox_runner.text import visible
 from sandbox_runner.trail import Trail, load
+from sandbox_runner.visible import visible
 
 __all__ = ["Check", "SnapshotCheck", "verify_record"]
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from sandbox_runner.replay.event import TrailEvent, verify_chain
-from sandbox_runner.text import visible
 from sandbox_runner.trail.operations import METHODS, TrailOpcodes
+from sandbox_runner.visible import visible
 from sandbox_runner.world.call import Status
 
 __all__ = ["RunState", "TrailResult", "Verdict", "replayed_status", "verdict_of"]

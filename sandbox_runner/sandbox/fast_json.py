@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from sandbox_runner.foreign import check_values, json_memory
+from sandbox_runner.bounded_json import check_values, json_memory
 from sandbox_runner.guest.wire import HEADER_LIMIT, decode_json, encode_json
 
 __all__ = ["HEADER_MEMORY", "HEADER_VALUES", "decode", "encode"]

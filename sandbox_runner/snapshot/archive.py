@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from sandbox_runner.bounded_json import json_memory, read_json
 from sandbox_runner.errors import SnapshotError
-from sandbox_runner.foreign import json_memory, read_json
 from sandbox_runner.guest.tree_records import REASONS
 from sandbox_runner.private import open_private
 from sandbox_runner.snapshot.facts import Snapshot

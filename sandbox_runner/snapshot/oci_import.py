@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import zstandard
 
-from sandbox_runner.foreign import json_memory, read_json
+from sandbox_runner.bounded_json import json_memory, read_json
 from sandbox_runner.snapshot.archive import (
     LABEL_BYTES,
     LABEL_VALUES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox_runner.text import visible
+from sandbox_runner.visible import visible
 
 __all__ = ["json_path", "show_line", "show_path"]
 

@@ -14,8 +14,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sandbox_runner.bounded_json import read_json
 from sandbox_runner.errors import TrailError
-from sandbox_runner.foreign import read_json
 from sandbox_runner.trail.entries import ANNOTATIONS
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
 from sandbox_runner.trail.trail import Trail

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
 from sandbox_runner.errors import TrailError
-from sandbox_runner.text import escape_json, visible
 from sandbox_runner.trail.codec import TrailDecoder, status_word
 from sandbox_runner.trail.hashes import utf8
 from sandbox_runner.trail.notes import StepNotes
@@ -19,6 +18,7 @@ from sandbox_runner.trail.operands import form_for, resolve_operands
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.step import TrailStep
+from sandbox_runner.visible import escape_json, visible
 
 __all__ = ["ListingFormat", "TrailPrinter", "hex_dump", "quoted"]
 

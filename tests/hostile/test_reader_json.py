@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox_runner.bounded_json import check_values, read_json
 from sandbox_runner.errors import TrailError
-from sandbox_runner.foreign import check_values, read_json
 from sandbox_runner.trail import compile_worklog, load
 from sandbox_runner.trail.notes import read_notes
 

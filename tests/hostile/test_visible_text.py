@@ -31,9 +31,9 @@ from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.progress import Phase, Progress
 from sandbox_runner.snapshot import DirectorySource, show_path
 from sandbox_runner.snapshot.text import show_line
-from sandbox_runner.text import ascii_json, visible
 from sandbox_runner.trail import TrailPrinter, compile_worklog
 from sandbox_runner.trail.printer import quoted
+from sandbox_runner.visible import ascii_json, visible
 from sandbox_runner.world import Call, Outcome
 
 UNSEEN = (

@@ -12,9 +12,9 @@ ROOT = Path(sandbox_runner.__file__).parent
 ORDER = (
     "errors",
     "private",
-    "text",
+    "visible",
     "resources",
-    "foreign",
+    "bounded_json",
     "trail",
     "world",
     "policy",

@@ -15,7 +15,7 @@ from sandbox_runner.record.report import view
 from sandbox_runner.record.report.view import FileChange, Pair
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.record.verify import Check
-from sandbox_runner.text import visible
+from sandbox_runner.visible import visible
 
 __all__ = ["render_report"]
 

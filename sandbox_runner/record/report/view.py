@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from sandbox_runner.record import fields
 from sandbox_runner.record.lines import CallLine, subject_of
 from sandbox_runner.record.run_record import RunRecord
-from sandbox_runner.text import visible
+from sandbox_runner.visible import visible
 from sandbox_runner.world import Status
 
 __all__ = [

@@ -34,7 +34,7 @@ def test_what_needs_no_command_loads_none(argv: list[str]) -> None:
     assert not {
         name
         for name in loaded
-        if name.startswith("sandbox_runner.") and name.split(".")[1] not in {"cli", "errors", "text"}
+        if name.startswith("sandbox_runner.") and name.split(".")[1] not in {"cli", "errors", "visible"}
     }
 
 

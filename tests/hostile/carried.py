@@ -55,6 +55,7 @@ def run_tests(nodes: Iterable[str], scratch: Path) -> Outcomes:
         "-q",
         "-p",
         "no:cacheprovider",
+        *("-m", ""),  # the long ones too
         f"--junitxml={report}",
         *chosen,
     ]

@@ -12,7 +12,7 @@ from sandbox_runner.sandbox import Engine, Image
 from tests.hostile.attempts import lay_bait, try_classes, try_unconfined
 from tests.hostile.classes import Answer, AttackClass, Verdict, judge, load
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 CLASSES = {attack.id: attack for attack in load() if attack.probe is not None}
 

@@ -19,7 +19,7 @@ from sandbox_runner.runner.again import snapshot_check
 from sandbox_runner.runner.home import Home
 from sandbox_runner.sandbox import Engine
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 KILLS = int(os.environ.get("RUN_KILLS", "4"))
 """How many runs are killed; 100 and more for a thorough run."""

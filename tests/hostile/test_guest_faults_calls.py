@@ -16,7 +16,7 @@ from sandbox_runner.snapshot import Snapshot, SnapshotStore
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world import Call, Outcome, Status
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 Do = Callable[..., Outcome]
 Start = Callable[..., ContainerWorld]

@@ -18,6 +18,7 @@ QUICK = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "case"), QUICK, ids=[f"{name}: {case}" for name, case in QUICK])
 def test_no_input_takes_more_memory_than_is_written_beside_its_reader(name: str, case: str) -> None:
     peak = measure(name, case)

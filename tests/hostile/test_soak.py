@@ -12,7 +12,7 @@ from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.runner import Runner
 from sandbox_runner.sandbox import Engine
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 RUNS = int(os.environ.get("SOAK_RUNS", "6"))
 """How many hostile runs; 500 for a thorough soak."""

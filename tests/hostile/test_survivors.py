@@ -233,6 +233,7 @@ LISTED = [name for name in FORMS if name not in {*ALONE, *UNLISTED}]
 GROUPS = [UNLISTED, LISTED[::2], LISTED[1::2], *([name] for name in ALONE)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
 def test_no_form_of_survivor_outlives_its_call(do: Do, world: ContainerWorld, names: list[str]) -> None:
     numbered = dict(enumerate(names))

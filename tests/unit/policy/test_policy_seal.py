@@ -10,6 +10,7 @@ from sandbox_runner.errors import PolicyError
 from sandbox_runner.policy import SHIPPED, Policy, shipped_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_file_with_any_character_deleted_means_the_same_or_is_refused(
     name: str, tmp_path: Path

@@ -21,7 +21,7 @@ from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.runner import Runner
 from sandbox_runner.sandbox import Deadlines, Engine, Sandbox, SandboxSpec
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 PATIENCE_S = 60
 EXAMPLE = Path(__file__).parent.parent / "data" / "examples" / "bugfix"

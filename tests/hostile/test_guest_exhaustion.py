@@ -10,7 +10,7 @@ from sandbox_runner.sandbox import ContainerWorld, Engine, Image, SandboxSpec
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world import Call, Outcome, Status
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 Do = Callable[..., Outcome]
 

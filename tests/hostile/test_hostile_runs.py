@@ -13,7 +13,7 @@ from sandbox_runner.record import RunRecord, RunStatus, trusted_keys, verify_rec
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.runner import Runner
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 FORK_BOMB = """
 import os, signal

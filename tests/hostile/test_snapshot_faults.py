@@ -54,6 +54,7 @@ def end(process, hear):
     return said
 
 
+@pytest.mark.long
 def test_kills_at_random_moments_leave_a_store_that_is_whole(tmp_path):
     store, tree = SnapshotStore(tmp_path / "store"), tmp_path / "tree"
     tree.mkdir()

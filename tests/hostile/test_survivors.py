@@ -15,7 +15,7 @@ from sandbox_runner.sandbox import ContainerWorld, Engine, Image, SandboxSpec
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world import Call, Outcome, Status
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 Do = Callable[..., Outcome]
 DEADLINE_S = 20
@@ -233,7 +233,6 @@ LISTED = [name for name in FORMS if name not in {*ALONE, *UNLISTED}]
 GROUPS = [UNLISTED, LISTED[::2], LISTED[1::2], *([name] for name in ALONE)]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
 def test_no_form_of_survivor_outlives_its_call(do: Do, world: ContainerWorld, names: list[str]) -> None:
     numbered = dict(enumerate(names))

@@ -236,6 +236,7 @@ ENVIRONMENTS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("environ", ENVIRONMENTS, ids=" ".join)
 def test_no_locale_and_no_width_breaks_a_command(environ: dict[str, str]) -> None:
     name = os.fsdecode(b"t\xff\xc3\xa4\x1b.json")

@@ -22,12 +22,12 @@ from sandbox_runner.guest.git_index import is_index_path
 from sandbox_runner.guest.tree_cursor import Cursor, split_path
 from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK
 from sandbox_runner.guest.tree_walk import chunks, normal_index
-from sandbox_runner.snapshot.commands import SIGNS, GitDirectories, runs_by_itself
 from sandbox_runner.snapshot.diff import Change, TreeDiff
 from sandbox_runner.snapshot.directory import open_directory
 from sandbox_runner.snapshot.manifest import Entry, mode_of
 from sandbox_runner.snapshot.objects import ObjectReader
 from sandbox_runner.snapshot.restoring import replace_entry, writing
+from sandbox_runner.snapshot.self_running import SIGNS, GitDirectories, runs_by_itself
 from sandbox_runner.snapshot.text import show_path
 
 __all__ = ["ApplyConflictError", "ApplyReport", "apply"]

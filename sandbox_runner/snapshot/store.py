@@ -14,7 +14,6 @@ from sandbox_runner.snapshot.applying import ApplyReport, apply
 from sandbox_runner.snapshot.archive import write_tar_zst
 from sandbox_runner.snapshot.capture import capture
 from sandbox_runner.snapshot.collect import GcReport, collect
-from sandbox_runner.snapshot.commands import git_directories
 from sandbox_runner.snapshot.diff import TreeDiff, diff_trees
 from sandbox_runner.snapshot.facts import Snapshot, unpack_facts
 from sandbox_runner.snapshot.fill import fill
@@ -27,6 +26,7 @@ from sandbox_runner.snapshot.layout import Layout, store_errors
 from sandbox_runner.snapshot.manifest import Entry
 from sandbox_runner.snapshot.objects import ObjectReader, open_objects
 from sandbox_runner.snapshot.oci_export import write_oci
+from sandbox_runner.snapshot.self_running import git_directories
 from sandbox_runner.snapshot.session import open_session
 from sandbox_runner.snapshot.tags import Tags
 from sandbox_runner.snapshot.transfer import Limits, TreeSink, TreeSource

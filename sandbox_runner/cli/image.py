@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sandbox_runner.cli.commands import CommandGroup
 from sandbox_runner.cli.screen import Screen
-from sandbox_runner.cli.text import columns, printable, size
-from sandbox_runner.sandbox import Engine, Image, build_image, list_images
+from sandbox_runner.cli.text import columns, plural, printable, size
+from sandbox_runner.sandbox import (
+    Engine,
+    Image,
+    add_environment,
+    build_image,
+    ensure_image,
+    list_images,
+    read_demands,
+)
 
 __all__ = ["app"]
 
@@ -40,6 +49,42 @@ def build(
         screen.say(f"built {built.name}, {size(built.size)}, {built.id}")
 
 
+@app.command()
+def add(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="A requirements file, a pylock.toml, or a project's folder."),
+    ],
+    *,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="A further name for it.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="IMAGE", help="What to build on; by default our own image."),
+    ] = None,
+    extra: Annotated[
+        list[str] | None, typer.Option("--extra", metavar="NAME", help="Of a project; repeatable.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="NAME", help="Of a project; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make an image that has a project's dependencies; the project itself stays in the workspace."""
+    screen = Screen(json=json)
+
+    def tell(line: str) -> None:
+        screen.note(printable(line))
+
+    demands = read_demands(source, extras=tuple(extra or ()), groups=tuple(group or ()))
+    with closing(Engine.connect()) as engine:
+        below = ensure_image(engine, base, on_progress=tell)
+        image = add_environment(engine, demands, base=below, name=name, on_progress=tell)
+    if json:
+        screen.data(asdict(image))
+    else:
+        screen.say(f"{image.name}, {plural(len(image.packages), 'package')}, {size(image.size)}, {image.id}")
+
+
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the images made by this program; `*` marks the one that runs use by default."""
@@ -50,7 +95,11 @@ def list_(json: Json = False) -> None:
         screen.data([asdict(image) for image in images])
     elif images:
         screen.say(
-            *columns(map(_row, images), header=("", "IMAGE", "SIZE", "BUILT", "BASE", "ID"), right={2})
+            *columns(
+                map(_row, images),
+                header=("", "IMAGE", "PACKAGES", "SIZE", "BUILT", "BASE", "ID"),
+                right={2, 3},
+            )
         )
     else:
         screen.note("there is no image yet; make it now with: sandbox-runner image build")
@@ -61,6 +110,7 @@ def _row(image: Image) -> tuple[str, ...]:
     return (
         mark,
         image.name,
+        str(len(image.packages)) if image.packages else "",
         size(image.size),
         image.created[:19],
         image.base,

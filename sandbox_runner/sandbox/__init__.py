@@ -11,11 +11,13 @@ labels and removed later.
 from sandbox_runner.sandbox.confinement import seccomp_sha256
 from sandbox_runner.sandbox.doctor import Check, Health, probe
 from sandbox_runner.sandbox.engine import Engine
+from sandbox_runner.sandbox.environments import add_environment, ensure_environment
 from sandbox_runner.sandbox.images import Image, build_image, default_tag, ensure_image, list_images
 from sandbox_runner.sandbox.isolation import Isolation, look_inside
 from sandbox_runner.sandbox.janitor import Leftover, clean, find_leftovers
 from sandbox_runner.sandbox.pool import SandboxPool
 from sandbox_runner.sandbox.receipt import CleanupReceipt
+from sandbox_runner.sandbox.requirements import Demands, read_demands
 from sandbox_runner.sandbox.runtimes import RuntimeChoice
 from sandbox_runner.sandbox.sandbox import Sandbox
 from sandbox_runner.sandbox.spec import Deadlines, SandboxSpec, new_run_id
@@ -26,6 +28,7 @@ __all__ = [
     "CleanupReceipt",
     "ContainerWorld",
     "Deadlines",
+    "Demands",
     "Engine",
     "Health",
     "Image",
@@ -35,14 +38,17 @@ __all__ = [
     "Sandbox",
     "SandboxPool",
     "SandboxSpec",
+    "add_environment",
     "build_image",
     "clean",
     "default_tag",
+    "ensure_environment",
     "ensure_image",
     "find_leftovers",
     "list_images",
     "look_inside",
     "new_run_id",
     "probe",
+    "read_demands",
     "seccomp_sha256",
 ]

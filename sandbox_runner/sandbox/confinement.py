@@ -59,6 +59,7 @@ __all__ = [
     "host_config",
     "machine_of",
     "random_uid",
+    "seccomp",
     "seccomp_sha256",
     "terminals",
 ]
@@ -223,7 +224,7 @@ def host_config(
         "ReadonlyRootfs": True,
         "RestartPolicy": {"Name": "no"},
         "Runtime": runtime,
-        "SecurityOpt": ["no-new-privileges", f"seccomp={_seccomp()}"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={seccomp()}"],
         "Sysctls": dict(_NOTHING_WAITS) if runtime in SHARED_KERNEL else {},
         "Tmpfs": {
             "/tmp": f"size={resources.tmp},nr_inodes={_TMP_INODES},{_OPEN},exec",  # noqa: S108
@@ -290,10 +291,10 @@ def _bound(directory: Path, *, writes: bool) -> Mount:
 
 def seccomp_sha256() -> str:
     """Digest of the seccomp profile in force, as it is handed to Docker."""
-    return sha256(_seccomp().encode()).hexdigest()
+    return sha256(seccomp().encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=1)
-def _seccomp() -> str:
-    """The profile on one line; Docker takes its text, not its path."""
+def seccomp() -> str:
+    """The seccomp profile on one line; Docker takes its text, not its path."""
     return json.dumps(json.loads(resource("config", "seccomp.json").read_bytes()), separators=(",", ":"))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,9 +23,27 @@ from sandbox_runner.resources import resource
 from sandbox_runner.sandbox.build import Progress, make_image
 from sandbox_runner.sandbox.engine import Engine
 
-__all__ = ["REPOSITORY", "Image", "build_image", "default_tag", "ensure_image", "find_image", "list_images"]
+__all__ = [
+    "ENVIRONMENTS",
+    "LATEST",
+    "REPOSITORY",
+    "Image",
+    "build_image",
+    "default_tag",
+    "ensure_image",
+    "find_image",
+    "list_images",
+    "one_at_a_time",
+]
 
 REPOSITORY = "sandbox-runner/python"
+LATEST = f"{REPOSITORY}:latest"
+"""The default image under a name that stays: it moves to this version's recipe when that is built or used."""
+ENVIRONMENTS = "sandbox-runner/env"
+_PACKAGES = "sandbox-runner.environment.packages"
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}==[A-Za-z0-9][A-Za-z0-9.!+_-]{0,127}")
+_MOST_PACKAGES = 2_000
+_LABEL_CHARACTERS = 1 << 20
 _LOCK_S = 1_800.0  # longer than any build that still goes on
 _GLANCE_S = 0.5
 
@@ -40,6 +60,7 @@ class Image:
         current: whether it is the default image of this version of the recipe.
         base: what it was built on, empty where unknown.
         volumes: where it declares volumes of its own, which no sandbox gets.
+        packages: what an environment (``environments``) has beside its base, ``name==version``, sorted.
     """
 
     name: str
@@ -49,6 +70,7 @@ class Image:
     current: bool
     base: str = ""
     volumes: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 def default_tag(recipe: Path | None = None) -> str:
@@ -85,7 +107,18 @@ def find_image(engine: Engine, name: str, *, remembered: bool = False) -> Image 
         current=name == default_tag(),
         base=str(labels.get("sandbox-runner.base", "")),
         volumes=tuple(config.get("Volumes") or ()),
+        packages=_packages(str(labels.get(_PACKAGES, "[]"))),
     )
+
+
+def _packages(label: str) -> tuple[str, ...]:
+    """The packages that an image's label names; anybody's image may carry one, so it may say anything."""
+    try:
+        listed = json.loads(label) if len(label) <= _LABEL_CHARACTERS else []
+        names = [str(name) for name, _digest in listed[:_MOST_PACKAGES]]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ()
+    return tuple(sorted(name for name in names if _PACKAGE.fullmatch(name)))
 
 
 def build_image(engine: Engine, *, base: str | None = None, on_progress: Progress | None = None) -> Image:
@@ -101,7 +134,15 @@ def build_image(engine: Engine, *, base: str | None = None, on_progress: Progres
         ImageError: with the last words of what failed, and the way out.
     """
     make_image(engine, default_tag(), base=base, on_progress=on_progress)
-    return _present(engine, default_tag())
+    return _latest(engine, _present(engine, default_tag()))
+
+
+def _latest(engine: Engine, image: Image) -> Image:
+    """Let the name that stays mean this image."""
+    if (engine.image(LATEST) or {}).get("Id") != image.id:
+        repository, _, tag = LATEST.rpartition(":")
+        engine.call("name an image", engine.api.tag, image.id, repository, tag=tag, force=True)
+    return image
 
 
 def ensure_image(
@@ -119,18 +160,18 @@ def ensure_image(
     Raises:
         ImageError: a named image is not there, or the default one cannot be built.
     """
-    if name is not None:
+    if name is not None and name != LATEST:
         return _present(engine, name, remembered=remembered)
     found = find_image(engine, default_tag(), remembered=remembered)
     if found is None:
-        with _one_at_a_time():
+        with one_at_a_time():
             # Whoever held the lock may have built it meanwhile.
             found = find_image(engine, default_tag()) or build_image(engine, on_progress=on_progress)
-    return found
+    return found if remembered else _latest(engine, found)
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """Two first runs at once build one image; a lock that cannot be had only costs the second build."""
     path = Path(tempfile.gettempdir(), f"sandbox-runner-build-{os.getuid()}.lock")
     try:
@@ -166,8 +207,12 @@ def _present(engine: Engine, name: str, *, remembered: bool = False) -> Image:
 
 
 def list_images(engine: Engine) -> tuple[Image, ...]:
-    """Every image made by this recipe in any version, the newest first."""
-    listed = engine.call("list images", engine.api.images, name=REPOSITORY)
-    names = {tag for entry in listed for tag in entry.get("RepoTags") or () if not tag.endswith(":<none>")}
+    """Every image made by this recipe in any version, and every environment, the newest first."""
+    listed = [
+        *engine.call("list images", engine.api.images, name=REPOSITORY),
+        *engine.call("list images", engine.api.images, name=ENVIRONMENTS),
+    ]
+    tags = {tag for entry in listed for tag in entry.get("RepoTags") or ()}
+    names = {tag for tag in tags if re.fullmatch(f"({REPOSITORY}|{ENVIRONMENTS}):[0-9a-f]{{12}}", tag)}
     found = (find_image(engine, name) for name in names)
     return tuple(sorted((image for image in found if image), key=lambda image: image.created, reverse=True))

@@ -1,0 +1,326 @@
+"""What an environment is to hold: read from a requirements file, a lock file or a project, and never believed.
+
+A requirements file is a small program for pip: its options name indexes, run builds, read other files. Here it
+is a list of names. Allowed are plain requirements (PEP 508) with hashes, and ``-r`` and ``-c`` of files in the
+same directory or below it; every other line is refused by its number. Where packages come from is said by the
+user's own pip configuration and by nothing in these files.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.dependency_groups import resolve_dependency_groups
+from packaging.pylock import Pylock, PylockValidationError, is_valid_pylock_path
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from sandbox_runner.errors import ConfigurationError
+
+__all__ = ["Demand", "Demands", "chosen", "read_demands"]
+
+_FILE_BYTES = 4 << 20  # lock files of large projects have one
+_FILES = 32
+_DEMANDS = 2_000
+_EXPORTS = {
+    "uv.lock": "uv export --format pylock.toml -o pylock.toml",
+    "poetry.lock": "poetry export --with dev -o requirements.txt",
+    "pdm.lock": "pdm export -o requirements.txt",
+    "pipfile.lock": "pipenv requirements --dev > requirements.txt",
+    "pipfile": "pipenv requirements --dev > requirements.txt",
+}
+_HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
+_SHA = re.compile(r"sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")
+_INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(\S.*)")
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_NOTHING_TO_SAY = ("--require-hashes", "--only-binary :all:", "--only-binary=:all:", "--prefer-binary")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One requirement and the hashes that one of its files must have, ``sha256:...``; none accepts any."""
+
+    requirement: Requirement
+    hashes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([str(self.requirement), *(f"--hash={one}" for one in self.hashes)])
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Everything that a source asks for.
+
+    Attributes:
+        kind: ``requirements``, ``lock`` or ``project``.
+        wanted: what is to be there.
+        limits: constraints: versions for what is there anyway.
+        python: which Pythons the source is for; empty says any.
+        lock: the lock file itself, from which ``wanted`` is chosen once the image's platform is known.
+    """
+
+    kind: str
+    wanted: tuple[Demand, ...] = ()
+    limits: tuple[Demand, ...] = ()
+    python: SpecifierSet = field(default_factory=SpecifierSet)
+    lock: Pylock | None = None
+
+    def canonical(self) -> str:
+        """The same text for the same demands, whatever else their file says."""
+        lines = [self.kind, str(self.python), *sorted(map(str, self.wanted))]
+        lines += [f"limit {demand}" for demand in sorted(map(str, self.limits))]
+        return "\n".join([*lines, "" if self.lock is None else repr(self.lock.to_dict())])
+
+
+def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()) -> Demands:
+    """Read a requirements file, a ``pylock.toml``, or a project's ``pyproject.toml`` or directory.
+
+    Args:
+        source: the file or directory.
+        extras: of a project, which optional dependencies belong to it.
+        groups: of a project, which dependency groups (PEP 735).
+
+    Raises:
+        ConfigurationError: it cannot be read, or asks for what an environment cannot have; with file and line.
+    """
+    path = source / "pyproject.toml" if source.is_dir() else source
+    name = path.name.lower()
+    if name in _EXPORTS:
+        raise ConfigurationError(
+            f"{source} is a lock file that only its own program reads.",
+            hint=f"export it: `{_EXPORTS[name]}`, and give the file that comes of it",
+        )
+    if name == "pyproject.toml":
+        return _project(path, extras, groups)
+    if extras or groups:
+        raise ConfigurationError(f"{source} is no project: it has no extras and no groups.")
+    if is_valid_pylock_path(path):
+        return _lock(path)
+    if path.suffix.lower() not in {".txt", ".in", ".lock", ""}:
+        raise ConfigurationError(
+            f"{source} is no requirements file (*.txt, *.in), no pylock.toml and no project with a pyproject.toml."
+        )
+    return _Reader(path).demands()
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(data) > _FILE_BYTES:
+        raise ConfigurationError(f"{path} is larger than {_FILE_BYTES >> 20} MiB.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8.", hint="save it as UTF-8") from error
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}.") from error
+
+
+class _Reader:
+    """Reads one requirements file and those it includes."""
+
+    def __init__(self, path: Path) -> None:
+        self._top = path
+        self._root = path.resolve().parent
+        self._seen: set[tuple[Path, bool]] = set()
+        self._wanted: list[Demand] = []
+        self._limits: list[Demand] = []
+
+    def demands(self) -> Demands:
+        self._read(self._top, limits=False)
+        return Demands("requirements", tuple(self._wanted), tuple(self._limits))
+
+    def _read(self, path: Path, *, limits: bool) -> None:
+        if (path.resolve(), limits) in self._seen:
+            return
+        self._seen.add((path.resolve(), limits))
+        if len(self._seen) > _FILES:
+            raise ConfigurationError(f"{self._top} includes more than {_FILES} files.")
+        for number, line in _lines(_text(path)):
+            where = f"{path}, line {number}"
+            if _VARIABLE.search(line):
+                raise _refused(where, line, "environment variables are not read")
+            if include := _INCLUDE.fullmatch(line):
+                inner = path.parent / include[2].strip("'\"")
+                if not inner.resolve().is_relative_to(self._root):
+                    raise _refused(where, line, "a file is only included from this directory or below it")
+                self._read(inner, limits=limits or include[1] in {"-c", "--constraint"})
+            elif line not in _NOTHING_TO_SAY:
+                (self._limits if limits else self._wanted).append(_demand(where, line))
+            if len(self._wanted) + len(self._limits) > _DEMANDS:
+                raise ConfigurationError(f"{self._top} asks for more than {_DEMANDS} packages.")
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines as pip joins them, without comments, each with the number it begins at."""
+    parts: list[str] = []
+    began = 1
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = re.sub(r"(^|\s+)#.*$", "", raw)
+        began = began if parts else number
+        if raw.endswith("\\") and line == raw:
+            parts.append(line[:-1])
+            continue
+        whole = "".join([*parts, line]).strip()
+        parts = []
+        if whole:
+            yield began, whole
+    if parts and (whole := "".join(parts).strip()):
+        yield began, whole
+
+
+def _demand(where: str, line: str) -> Demand:
+    if line.startswith("-"):
+        if line.startswith(("-e", "--editable")):
+            raise _refused(
+                where, line, "nothing is installed from a directory; the workspace holds the project"
+            )
+        if line.startswith(
+            ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host")
+        ):
+            raise _refused(where, line, "where packages come from is said by your own pip configuration")
+        raise _refused(where, line, "options are not taken from a requirements file")
+    hashes = tuple(_HASH.findall(line))
+    if any(not _SHA.fullmatch(one) for one in hashes):
+        raise _refused(where, line, "a hash is sha256, sha384 or sha512 and its hex digits")
+    return Demand(_requirement(where, _HASH.sub("", line).strip()), hashes)
+
+
+def _requirement(where: str, text: str) -> Requirement:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise _refused(
+            where, text, "only names with versions are taken, no paths, URLs or options"
+        ) from error
+    if requirement.url is not None:
+        raise _refused(where, text, "packages come from an index as wheels, not from a URL")
+    return requirement
+
+
+def _refused(where: str, line: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{where}: {line[:200]!r} cannot be had: {why}.", hint="take the line out")
+
+
+def _lock(path: Path) -> Demands:
+    try:
+        lock = Pylock.from_dict(_toml(path))
+    except PylockValidationError as error:
+        raise ConfigurationError(f"{path} is no lock file of PEP 751: {error}.") from error
+    if len(lock.packages) > _DEMANDS:
+        raise ConfigurationError(f"{path} asks for more than {_DEMANDS} packages.")
+    return Demands("lock", python=lock.requires_python or SpecifierSet(), lock=lock)
+
+
+def chosen(demands: Demands, markers: Mapping[str, str]) -> tuple[Demand, ...]:
+    """What is wanted on a platform, without the markers that were judged for it.
+
+    Raises:
+        ConfigurationError: a lock file does not fit the platform, or holds what is no wheel.
+    """
+    if demands.lock is not None:
+        return tuple(_locked(demands.lock, markers))
+    fit = (demand for demand in demands.wanted if _applies(demand.requirement, markers))
+    return tuple(Demand(_unmarked(demand.requirement), demand.hashes) for demand in fit)
+
+
+def _applies(requirement: Requirement, markers: Mapping[str, str]) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({**markers, "extra": ""})
+
+
+def _unmarked(requirement: Requirement) -> Requirement:
+    plain = Requirement(str(requirement))
+    plain.marker = None
+    return plain
+
+
+def _locked(lock: Pylock, markers: Mapping[str, str]) -> Iterator[Demand]:
+    """One demand for each package of a lock file that belongs on the platform."""
+    everything = {"extras": lock.extras or (), "dependency_groups": lock.default_groups or ()}
+    if lock.dependency_groups:
+        everything["dependency_groups"] = lock.dependency_groups
+    context: dict[str, Any] = {**markers, **{name: frozenset(names) for name, names in everything.items()}}
+    for package in lock.packages:
+        if package.marker is not None and not package.marker.evaluate(context, context="lock_file"):
+            continue
+        if package.directory is not None and package.directory.path in {".", "./"}:
+            continue  # the project itself, which the workspace holds
+        if not package.wheels or package.version is None:
+            raise ConfigurationError(
+                f"The lock file has no wheel for {package.name}, and building one would run its code.",
+                hint="lock a version that has a wheel, or build the wheel yourself and serve it from your index",
+            )
+        hashes = {
+            f"{kind}:{value}"
+            for wheel in package.wheels
+            for kind, value in wheel.hashes.items()
+            if _SHA.fullmatch(f"{kind}:{value}")
+        }
+        if not hashes:
+            raise ConfigurationError(f"The lock file has no SHA-2 hash for {package.name}.")
+        yield Demand(Requirement(f"{package.name}=={package.version}"), tuple(sorted(hashes)))
+
+
+def _project(path: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> Demands:
+    """A project's dependencies; the project itself is in the workspace, at whatever state a step left it."""
+    document = _toml(path)
+    project = document.get("project")
+    if not isinstance(project, dict) and not groups:
+        raise ConfigurationError(
+            f"{path} has no [project] table, so it names no dependencies.",
+            hint="export them into a requirements file or a pylock.toml with the project's own program",
+        )
+    project = project if isinstance(project, dict) else {}
+    dynamic = set(project.get("dynamic") or ()) & {
+        "dependencies",
+        *(["optional-dependencies"] if extras else []),
+    }
+    if dynamic:
+        raise ConfigurationError(
+            f"{path}: {', '.join(sorted(dynamic))} are dynamic: only running the project's build would tell them.",
+            hint="lock them (`pip lock`, `uv export`) and give the lock file",
+        )
+    optional = {
+        canonicalize_name(key): value for key, value in (project.get("optional-dependencies") or {}).items()
+    }
+    texts = list(project.get("dependencies") or ())
+    own = canonicalize_name(str(project.get("name", "")))
+    waiting, taken = [canonicalize_name(extra) for extra in extras], set()
+    try:
+        texts += resolve_dependency_groups(document.get("dependency-groups") or {}, *groups)
+        wanted = []
+        while texts or waiting:
+            if not texts:
+                extra = waiting.pop()
+                if extra not in optional:
+                    raise ConfigurationError(
+                        f"{path} has no extra {extra}; it has {', '.join(optional) or 'none'}."
+                    )
+                texts = [] if extra in taken else list(optional[extra])
+                taken.add(extra)
+                continue
+            demand = Demand(_requirement(str(path), str(texts.pop())))
+            if own and canonicalize_name(demand.requirement.name) == own:
+                waiting += [canonicalize_name(extra) for extra in demand.requirement.extras]
+            else:
+                wanted.append(demand)
+        python = SpecifierSet(str(project.get("requires-python", "")))
+    except (ExceptionGroup, LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InvalidSpecifier):
+            raise ConfigurationError(f"{path}: requires-python is no version specifier.") from error
+        raise ConfigurationError(f"{path}: its dependencies cannot be read: {error}.") from error
+    return Demands("project", tuple(wanted), python=python)

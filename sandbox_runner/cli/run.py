@@ -70,6 +70,10 @@ def run(
     image: Annotated[
         str | None, typer.Option("--image", metavar="IMAGE", help="Any image with Python 3.8 or newer.")
     ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option("--requirements", metavar="FILE", help="Packages that the image is to have beside."),
+    ] = None,
     fail_fast: Annotated[
         bool | None,
         typer.Option("--fail-fast/--no-fail-fast", help="End at the first failed or refused step."),
@@ -110,6 +114,7 @@ def run(
         policy=policy,
         runtime=runtime,
         image=image,
+        requirements=requirements,
         fail_fast=fail_fast,
         jobs=jobs,
         exclude=tuple(exclude) if exclude else None,
@@ -194,6 +199,7 @@ def _results(
         home=Home(chosen.home),
         tenant=chosen.tenant,
         image=chosen.image,
+        requirements=chosen.requirements,
         runtime=chosen.runtime,
         principal=chosen.principal,
         sign=chosen.sign,

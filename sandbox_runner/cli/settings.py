@@ -95,6 +95,7 @@ class Settings:
         tenant: whose runs and snapshots; tenants share nothing.
         policy: a policy file, or the name of a shipped policy.
         image: the sandbox image; None means the default image, built where it is missing.
+        requirements: a requirements file, lock file or project whose packages the image is to have beside.
         runtime: auto, runc, runsc or another name that Docker knows; None means what the policy says.
         jobs: how many trails are replayed at once.
         fail_fast: end a run at its first failed or refused step.
@@ -110,6 +111,7 @@ class Settings:
     tenant: str = field(default="default", metadata={_READ: _text})
     policy: str = field(default="default", metadata={_READ: _text})
     image: str | None = field(default=None, metadata={_READ: _text})
+    requirements: Path | None = field(default=None, metadata={_READ: _path})
     runtime: str | None = field(default=None, metadata={_READ: _text})
     jobs: int = field(default=1, metadata={_READ: _jobs})
     fail_fast: bool = field(default=False, metadata={_READ: _switch})

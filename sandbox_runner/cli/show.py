@@ -61,6 +61,7 @@ def _request(record: RunRecord) -> list[tuple[str, str]]:
         ("agent", info.trail.agent or ""),
         ("policy", f"{info.policy.name}, sha256 {info.policy.sha256}"),
         ("image", f"{info.image.reference}, {info.image.id}" if info.image else ""),
+        ("packages", ", ".join(info.image.packages) if info.image else ""),
         ("seccomp", f"sha256 {info.seccomp_sha256}" if info.seccomp_sha256 else ""),
         ("principal", info.principal),
         ("tenant", info.tenant),

@@ -143,11 +143,12 @@ class PolicyInfo(BaseModel):
 
 
 class ImageInfo(BaseModel):
-    """Where it ran."""
+    """Where it ran; ``packages`` are those of an environment, ``name==version``."""
 
     model_config = _Document.model_config
     reference: str
     id: Digest
+    packages: Annotated[tuple[Annotated[str, Field(max_length=260)], ...], Field(max_length=2_000)] = ()
 
 
 class RunInfo(_Document):

@@ -42,7 +42,7 @@ from sandbox_runner.runner.summary import (
     refusals_of,
     verdict_source,
 )
-from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, ensure_image, seccomp_sha256
+from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, seccomp_sha256
 from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
 from sandbox_runner.trail import OPERATIONS
 from sandbox_runner.world import MockWorld, Status, call_for
@@ -90,6 +90,7 @@ class Run:
     runs: Path
     store: SnapshotStore
     image: str | None
+    image_for: Callable[[Engine, Callable[[str], None]], str | None]
     runtime: str
     runtime_cache: Path
     signer: SigningKey | None
@@ -138,13 +139,13 @@ class Run:
     def _in_sandbox(self) -> RunRecord:
         engine = Engine.connect()
         self.sweep(engine)
-        ensure_image(engine, self.image, on_progress=lambda line: self._report(Phase.IMAGE, line))
+        image = self.image_for(engine, lambda line: self._report(Phase.IMAGE, line))
         spec = sandbox_spec(
             self.source.trail,
             self.policy,
             self.privileges,
             run_id=self.run_id,
-            image=self.image,
+            image=image,
             runtime=self.runtime,
             principal=self.principal,
             bind=self.wishes.workspace if self.wishes.bind else None,
@@ -198,7 +199,9 @@ class Run:
         directory.update(
             limits=sandbox.resources.model_dump(mode="json"),
             options={**directory.info.options, **({"clipped": clipped} if clipped else {})},
-            image=ImageInfo(reference=sandbox.image.name, id=sandbox.image.id),
+            image=ImageInfo(
+                reference=sandbox.image.name, id=sandbox.image.id, packages=sandbox.image.packages
+            ),
             seccomp_sha256=seccomp_sha256(),
             runtime=sandbox.runtime.name,
         )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +22,15 @@ from sandbox_runner.runner.plan import Wishes, may_run, principal_of, runtime_of
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress, silent
 from sandbox_runner.runner.run import Run
 from sandbox_runner.runner.starting import StartSandbox
-from sandbox_runner.sandbox import Engine, Sandbox, SandboxSpec, clean
+from sandbox_runner.sandbox import (
+    Engine,
+    Sandbox,
+    SandboxSpec,
+    clean,
+    ensure_environment,
+    ensure_image,
+    read_demands,
+)
 
 __all__ = ["Runner"]
 
@@ -36,6 +45,8 @@ class Runner:
         home: the state directory.
         tenant: whose runs and snapshots these are.
         image: the sandbox image; None for the default one, which is built where it is missing.
+        requirements: what the image is to have beside: a requirements file, a lock file or a project. The
+            environment is made on ``image`` where it is missing, before the first run.
         runtime: the container runtime; None leaves it to the policy.
         principal: the agent on whose behalf trails act; None takes each trail's own.
         sign: whether records are signed.
@@ -55,6 +66,7 @@ class Runner:
         home: Home | None = None,
         tenant: str = DEFAULT_TENANT,
         image: str | None = None,
+        requirements: str | Path | None = None,
         runtime: str | None = None,
         principal: str | None = None,
         sign: bool = True,
@@ -67,6 +79,9 @@ class Runner:
         self.home = home or Home()
         self.tenant = tenant
         self.image = image
+        self._demands = None if requirements is None else read_demands(Path(requirements))
+        self._environment: str | None = None
+        self._environment_lock = threading.Lock()
         self.runtime = runtime_of(policy, runtime)
         self.principal = principal
         self.start = start
@@ -142,7 +157,7 @@ class Runner:
     def sandbox_like(self, resources: Resources) -> SandboxSpec:
         """What a run of this runner asks for under these limits, but for what is the run's own."""
         return SandboxSpec(
-            image=self.image,
+            image=self._image_like(),
             runtime=self.runtime,
             resources=resources,
             runtime_cache=self._runtime_cache,
@@ -173,6 +188,7 @@ class Runner:
             runs=wishes.runs or self.home.runs(self.tenant),
             store=store,
             image=self.image,
+            image_for=self._image_for,
             runtime=self.runtime,
             runtime_cache=self._runtime_cache,
             signer=self._signer(),
@@ -182,6 +198,24 @@ class Runner:
             tell=self.on_progress,
             log=self._log,
         )
+
+    def _image_for(self, engine: Engine, tell: Callable[[str], None]) -> str | None:
+        """The image that runs start from: there when this returns, and an environment made only once."""
+        with self._environment_lock:
+            if self._environment is None:
+                base = ensure_image(engine, self.image, on_progress=tell)
+                if self._demands is None:
+                    return self.image
+                self._environment = ensure_environment(
+                    engine, self._demands, base=base, on_progress=tell
+                ).name
+            return self._environment
+
+    def _image_like(self) -> str | None:
+        if self._demands is None:
+            return self.image
+        with closing(Engine.connect()) as engine:
+            return self._image_for(engine, lambda line: self.on_progress(Progress(Phase.IMAGE, line)))
 
     def _sweep(self, engine: Engine) -> None:
         """Remove what dead runs left, once for each runner: it takes some milliseconds."""

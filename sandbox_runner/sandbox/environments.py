@@ -128,7 +128,8 @@ def ensure_environment(
 
 def _asked(base: Image, demands: Demands) -> str:
     """The tag by which the same question finds its answer."""
-    return f"{ENVIRONMENTS}:asked-{sha256(f'{base.id}\0{demands.canonical()}'.encode()).hexdigest()}"
+    digest = sha256(f"{base.id} {demands.canonical()}".encode()).hexdigest()
+    return f"{ENVIRONMENTS}:asked-{digest}"
 
 
 def _platform(engine: Engine, base: Image) -> Platform:

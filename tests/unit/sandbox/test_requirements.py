@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from sandbox_runner.errors import ConfigurationError
+from sandbox_runner.sandbox.requirements import chosen, read_demands
+
+MARKERS = {"python_version": "3.11", "python_full_version": "3.11.2", "sys_platform": "linux"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evil @ git+https://example.org/x",
+        "evil @ file:///tmp/x.tar.gz",
+        "git+https://example.org/x",
+        "-e .",
+        "--editable=.",
+        "./here",
+        "/etc/passwd",
+        "-r ../up.txt",
+        "-c /etc/hosts",
+        "--index-url https://example.org",
+        "-ihttps://example.org",
+        "--extra-index-url https://example.org",
+        "--find-links /tmp",
+        "--no-binary :all:",
+        "--config-settings x=y",
+        "a==1 --global-option=x",
+        "a==1 --hash=md5:00",
+        "a==${SECRET}",
+        "a \\\n  -e .",
+    ],
+)
+def test_a_line_that_is_no_plain_requirement_is_refused_by_its_number(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"# first\nok==1\n{line}\n")
+    with pytest.raises(ConfigurationError, match="line 3"):
+        read_demands(path)
+
+
+def test_files_beside_it_are_included_once_and_constraints_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "requirements.txt").write_text("-r sub/more.txt\n-c limits.txt\na>=1  # why\n")
+    (tmp_path / "sub" / "more.txt").write_text("-r ../requirements.txt\nb==2 ; python_version < '3'\n")
+    (tmp_path / "limits.txt").write_text("c<3\n")
+    demands = read_demands(tmp_path / "requirements.txt")
+    assert [str(one) for one in chosen(demands, MARKERS)] == ["a>=1"]
+    assert [str(one) for one in demands.limits] == ["c<3"]
+
+
+def test_comments_and_order_do_not_change_what_is_asked(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("a==1\nb==2\n")
+    two.write_text("# x\nb==2\n\na==1 # y\n")
+    assert read_demands(one).canonical() == read_demands(two).canonical()
+
+
+def test_a_project_gives_its_dependencies_extras_and_groups(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "me"\ndependencies = ["a"]\n[project.optional-dependencies]\n'
+        'test = ["me[more]", "b"]\nmore = ["c"]\n[dependency-groups]\ndev = ["d", {include-group = "x"}]\nx = ["e"]\n'
+    )
+    found = read_demands(tmp_path, extras=("test",), groups=("dev",))
+    assert {demand.requirement.name for demand in found.wanted} == set("abcde")
+    with pytest.raises(ConfigurationError, match="no extra"):
+        read_demands(tmp_path, extras=("none",))
+
+
+def test_a_lock_file_gives_pins_with_hashes_and_leaves_the_project_out(tmp_path: Path) -> None:
+    (tmp_path / "pylock.toml").write_text(
+        'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1"\nwheels = [{name = '
+        f'"a-1-py3-none-any.whl", url = "https://example.org/a-1-py3-none-any.whl", hashes = {{sha256 = "{"1" * 64}"}}}}]\n'
+        '[[packages]]\nname = "me"\ndirectory = {path = ".", editable = true}\n'
+    )
+    (found,) = chosen(read_demands(tmp_path / "pylock.toml"), MARKERS)
+    assert str(found) == f"a==1 --hash=sha256:{'1' * 64}"
+
+
+@pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "Pipfile.lock"])
+def test_a_lock_of_one_program_is_refused_with_the_way_to_export_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_demands(tmp_path / name)
+    assert "export" in str(caught.value.hint)

@@ -55,7 +55,8 @@ try:
     import pip
 except ImportError:
     sys.path.insert(0, place)
-sys.argv = ["pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-index", "--no-deps",
+sys.argv = ["pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-index",
+    "--no-deps",
     "--ignore-installed", "--no-compile", "--no-warn-script-location", "--require-hashes", "--root", root,
     "--find-links", place + "/wheels", "-r", place + "/wanted.txt"]
 try:
@@ -140,7 +141,7 @@ def _platform(engine: Engine, base: Image) -> Platform:
         raise ImageError(f"The Python of image {base.name} did not say which one it is.") from error
 
 
-def _ensured(
+def _ensured(  # noqa: PLR0917 - a step of one function
     engine: Engine, base: Image, kind: str, wheels: tuple[Wheel, ...], folder: Path, say: Progress
 ) -> Image:
     digest = sha256(
@@ -240,7 +241,7 @@ def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return info
 
 
-def _layer(
+def _layer(  # noqa: PLR0917 - likewise
     engine: Engine, base: Image, layer: Path, tag: str, labels: dict[str, str], folder: Path, say: Progress
 ) -> None:
     """Make the image: the base, labels, and one layer. The build's last act is the tag."""

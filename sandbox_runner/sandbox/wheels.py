@@ -51,14 +51,15 @@ except (AttributeError, OSError, ValueError):
 print(json.dumps({
     "libc": libc, "threads": not getattr(sys, "_is_gil_enabled", lambda: True)(),
     "implementation_name": sys.implementation.name, "implementation_version": version, "os_name": os.name,
-    "platform_machine": platform.machine(), "platform_python_implementation": platform.python_implementation(),
+    "platform_machine": platform.machine(),
+    "platform_python_implementation": platform.python_implementation(),
     "platform_release": "", "platform_system": platform.system(), "platform_version": "",
     "python_full_version": platform.python_version(), "python_version": "%d.%d" % sys.version_info[:2],
     "sys_platform": sys.platform}))
 """
 """Run by the image's Python; it prints what ``Platform.parse`` reads."""
 
-# No build back end, no version control and no other program is ever started: that is how foreign code would run.
+# No build back end, no version control, no other program is started: that is how foreign code would run.
 _PIP = """
 import runpy, sys
 def refuse(event, arguments):
@@ -238,7 +239,7 @@ def _read(place: Path, platform: Platform) -> dict[NormalizedName, Wheel]:
                     if info.filename.count("/") == 1 and info.filename.endswith(".dist-info/METADATA")
                 )
                 if member.file_size > _METADATA_BYTES:
-                    raise ValueError("its metadata is too long")
+                    raise ValueError("its metadata is too long")  # noqa: TRY301 - told below
                 text = archive.read(member).decode("utf-8", "replace")
             requires = email.parser.HeaderParser().parsestr(text).get_all("Requires-Dist") or []
             with path.open("rb") as file:
@@ -323,7 +324,7 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _why(said: str, platform: Platform) -> ImageError:
+def _why(said: str, platform: Platform) -> ImageError:  # noqa: PLR0911 - one for each cause
     """Pip's reason in our words, with the way out."""
     errors = [
         line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR: ")
@@ -352,8 +353,9 @@ def _why(said: str, platform: Platform) -> ImageError:
         return ImageError("The packages do not fit on this machine's disk: no space left.")
     if "no matching distribution" in said.lower():
         return ImageError(
-            f"There is no wheel for Python {platform.python} on {platform.markers['platform_machine']}: {told}",
-            hint="only wheels are taken, since a build would run the package's code; ask for a version that has "
-            "one, or build it yourself with `pip wheel` and name its folder in pip's find-links setting",
+            f"There is no wheel for Python {platform.python} on "
+            f"{platform.markers['platform_machine']}: {told}",
+            hint="only wheels are taken, since a build would run the package's code; ask for a version that "
+            "has one, or build it yourself with `pip wheel` and name its folder in pip's find-links setting",
         )
     return ImageError(f"pip could not fetch the packages: {told}")

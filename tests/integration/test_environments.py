@@ -1,0 +1,119 @@
+"""Environments made from wheels of a local folder: no index, one real build."""
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sandbox_runner.errors import ImageError
+from sandbox_runner.sandbox import Engine, Image, add_environment, ensure_environment, read_demands
+from sandbox_runner.sandbox.isolation import ask_inside
+from sandbox_runner.sandbox.wheels import Platform, fetch_wheels
+
+PLATFORM = Platform(
+    {
+        "implementation_name": "cpython",
+        "platform_machine": "x86_64",
+        "python_full_version": "3.9.1",
+        "python_version": "3.9",
+        "sys_platform": "linux",
+    },
+    "glibc 2.36",
+    threads=False,
+)
+
+
+def wheel(folder: Path, name: str, *requires: str) -> None:
+    info = f"{name}-1.dist-info"
+    lines = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: 1",
+        *(f"Requires-Dist: {one}" for one in requires),
+    ]
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as file:
+        file.writestr(f"{name}.py", f"NAME = {name!r}\ndef main(): print(NAME)\n")
+        file.writestr(f"{info}/METADATA", "\n".join(lines) + "\n\n")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/entry_points.txt", f"[console_scripts]\n{name}-says = {name}:main\n")
+        file.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def fetched(tmp_path: Path, text: str) -> list[str]:
+    (tmp_path / "requirements.txt").write_text(text)
+    (tmp_path / "to").mkdir()
+    return [
+        str(one)
+        for one in fetch_wheels(read_demands(tmp_path / "requirements.txt"), PLATFORM, tmp_path / "to")
+    ]
+
+
+def test_markers_are_judged_by_the_images_python_and_not_by_the_hosts(tmp_path: Path, index: Path) -> None:
+    wheel(index, "envtop", "envold ; python_version < '3.10'", "envnew ; python_version >= '3.10'")
+    wheel(index, "envold")
+    wheel(index, "envnew")
+    assert fetched(tmp_path, "envtop\n") == ["envold==1", "envtop==1"]
+
+
+def test_a_wheel_that_names_a_source_archive_runs_nothing_here(tmp_path: Path, index: Path) -> None:
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "evil", "evil")
+    wheel(index, "envtop", f"evil @ {(tmp_path / 'evil.tar.gz').as_uri()}")
+    with pytest.raises(ImageError):
+        fetched(tmp_path, "envtop\n")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_hash_is_told_as_such(tmp_path: Path, index: Path) -> None:
+    wheel(index, "envtop")
+    with pytest.raises(ImageError, match="not the one that its hash names"):
+        fetched(tmp_path, f"envtop==1 --hash=sha256:{'0' * 64}\n")
+
+
+def test_what_has_no_wheel_is_refused_by_name(tmp_path: Path, index: Path) -> None:
+    with pytest.raises(ImageError, match=r"There is no wheel for Python 3\.9.*envnothing"):
+        fetched(tmp_path, "envnothing\n")
+
+
+def test_an_environment_is_built_once_and_found_again(
+    engine: Engine, image: Image, tmp_path: Path, index: Path
+) -> None:
+    wheel(index, "envtop", "envdeep")
+    wheel(index, "envdeep")
+    path = tmp_path / "requirements.txt"
+    path.write_text("envtop\n")
+    demands = read_demands(path)
+    built = add_environment(engine, demands, base=image)
+    try:
+        assert built.packages == ("envdeep==1", "envtop==1")
+        said: list[str] = []
+        assert ensure_environment(engine, demands, base=image, on_progress=said.append).id == built.id
+        assert not said
+        path.write_text("envdeep==1\nenvtop==1\n")
+        assert add_environment(engine, read_demands(path), base=image).id == built.id
+        program = "import subprocess, site; site.main(); import envdeep, pytest; print(envdeep.__cached__)\n"
+        program += "print(subprocess.check_output(['envtop-says']).decode())"
+        cached, name = ask_inside(engine, program, image=built, runtime="runc").decode().split()
+        assert name == "envtop"
+        assert cached.startswith("/usr/local/lib/python3")
+    finally:
+        tags = (engine.image(built.id) or {}).get("RepoTags") or ()
+        for tag in tags:
+            engine.api.remove_image(tag)
+
+
+def test_a_platform_that_makes_no_sense_is_no_platform() -> None:
+    for told in ([], {"libc": 1}, json.loads('{"python_full_version": "x"}')):
+        with pytest.raises((ValueError, LookupError)):
+            Platform.parse(told)

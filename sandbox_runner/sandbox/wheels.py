@@ -302,6 +302,8 @@ def _download(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         listener.join(5)
+        if process.stdout is not None:
+            process.stdout.close()
     shutil.rmtree(scratch, ignore_errors=True)
     if process.returncode != 0:
         raise _why(bytes(said).decode("utf-8", "replace"), platform)

@@ -6,6 +6,7 @@ import os
 import stat
 
 from sandbox_runner.guest.digest import sha256_hex
+from sandbox_runner.guest.edits import line_ends_changed, locate
 from sandbox_runner.guest.outcome import Outcome, StepError, step_error
 from sandbox_runner.guest.paths import normal, not_regular, read_file
 
@@ -58,6 +59,8 @@ def file_write(guest: Guest, path: str, content: str) -> Outcome:
     }
     if mode is not None:
         details["old_sha256"] = None if before is None else sha256_hex(before)
+    if before is not None:
+        details.update(line_ends_changed(before, data))
     return Outcome(f"file_write: {path} ({len(content)} chars)", details)
 
 
@@ -70,11 +73,9 @@ def file_edit(guest: Guest, path: str, old: str, new: str) -> Outcome:
     guest.identity.wear()
     parent = guest.parent(parts, path) if parts else guest.root
     before, mode = read_file(parent, parts[-1] if parts else b".", path, guest.config.limits.file_bytes)
-    count, at = before.count(needle), before.find(needle)
-    if count == 0:
-        raise StepError("old text not found in " + path, {"sha256": sha256_hex(before)})
-    if count > 1:
-        raise StepError(f"old text found {count} times in {path}", {"sha256": sha256_hex(before)})
+    at, reason, found = locate(before, needle, path)
+    if reason:
+        raise StepError(reason, {"sha256": sha256_hex(before), **found})
     after = before[:at] + replacement + before[at + len(needle) :]
     if len(after) > guest.config.limits.file_bytes:
         raise StepError(f"file would grow to {len(after)} bytes, over the limit")
@@ -88,6 +89,7 @@ def file_edit(guest: Guest, path: str, old: str, new: str) -> Outcome:
             "line": before.count(b"\n", 0, at) + 1,
             "old_sha256": sha256_hex(before),
             "sha256": sha256_hex(after),
+            **line_ends_changed(before, after),
         },
     )
 

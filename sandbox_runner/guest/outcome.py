@@ -17,6 +17,7 @@ __all__ = [
     "SKIPPED",
     "Outcome",
     "StepError",
+    "invalid_pattern",
     "listing",
     "of_the_step",
     "refusal",
@@ -81,6 +82,22 @@ class StepError(Exception):
 def refusal(rule: str, details: dict[str, Any] | None = None) -> StepError:
     """A rule says no: the text becomes ``<method>: ERROR refused: <rule>``."""
     return StepError("refused: " + rule, details, REFUSED)
+
+
+_COMPLAINT = 200  # characters
+
+
+def invalid_pattern(complaint: str) -> str:
+    """Why a pattern is none, in the search program's own words: its reason, on one line and without marks.
+
+    ripgrep shows the pattern first, whatever is in it, and names the reason after the last ``error:``, or has
+    one sentence and nothing to show.
+    """
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    reasons = [line[7:] for line in lines if line.startswith("error: ")]
+    reason = (reasons[-1:] or lines[:1] or [""])[0]
+    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in reason[:_COMPLAINT]).strip(" .")
+    return "invalid pattern" + (": " + shown if shown else "")
 
 
 _REASONS = {

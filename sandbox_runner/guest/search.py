@@ -6,7 +6,7 @@ files are kept in memory (``search_index``), and plain words are found without a
 
 from __future__ import annotations
 
-from sandbox_runner.guest.outcome import Outcome, StepError, listing
+from sandbox_runner.guest.outcome import Outcome, StepError, invalid_pattern, listing
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.search_index import SearchIndex, plain_words
 from sandbox_runner.guest.sinks import HeadTail, Whole
@@ -36,9 +36,9 @@ def search_code(guest: Guest, pattern: str) -> Outcome:
     try:
         raw = pattern.encode()
     except UnicodeEncodeError:
-        raise StepError("invalid pattern") from None
+        raise StepError(invalid_pattern("not UTF-8 text")) from None
     if b"\0" in raw:
-        raise StepError("invalid pattern")
+        raise StepError(invalid_pattern("holds a NUL byte"))
     limit = guest.config.search.max_pattern_bytes
     if len(raw) > limit:
         raise StepError(f"pattern of {len(raw)} bytes is over the limit of {limit}")
@@ -82,7 +82,7 @@ def _matching(guest: Guest, pattern: str) -> tuple[list[bytes], bool]:
             {"exhausted": ended.exhausted, "files_so_far": output.data.count(b"\0")},
         )
     if ended.code == _BAD_PATTERN and words:
-        raise StepError("invalid pattern", {"meta": {"complaint": words[:1000]}})
+        raise StepError(invalid_pattern(words), {"meta": {"complaint": words[:1000]}})
     if output.cut:
         raise StepError(f"more than {_OUTPUT_LIMIT} bytes of file names match", {"exhausted": ["output"]})
     return sorted(_names(output)), ended.code == _BAD_PATTERN

@@ -12,6 +12,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
 from sandbox_runner.errors import WorkspaceError
+from sandbox_runner.guest.edits import line_ends_changed, locate
 from sandbox_runner.world.beneath import Beneath, UnusablePathError, reason_of, steps_of
 from sandbox_runner.world.call import Call, Outcome, Status
 from sandbox_runner.world.interface import CallStream, World
@@ -159,8 +160,12 @@ class FileWorld(World):
 
     def _file_write(self, path: str, content: str) -> _Done:
         data = content.encode()
-        created = self._replace(steps_of(path), data)
+        steps = steps_of(path)
+        before = self._former(steps)
+        created = self._replace(steps, data, before)
         details = {"bytes": len(data), "sha256": sha256(data).hexdigest(), "created": created}
+        if before is not None:
+            details |= line_ends_changed(before, data)
         return _Done(f"file_write: {path} ({len(content)} chars)", details)
 
     def _file_edit(self, path: str, old: str, new: str) -> _Done:
@@ -169,31 +174,33 @@ class FileWorld(World):
         steps = steps_of(path)
         data = self._files.read(steps, self._limits.file_bytes)
         wanted = old.encode()
-        found = data.count(wanted)
-        if found == 0:
-            raise StepFailedError(f"old text not found in {path}")
-        if found > 1:
-            raise StepFailedError(f"old text found {found} times in {path}")
-        edited = data.replace(wanted, new.encode())
-        self._replace(steps, edited)
+        at, reason, facts = locate(data, wanted, path)
+        if reason:
+            raise StepFailedError(reason, facts)
+        edited = data[:at] + new.encode() + data[at + len(wanted) :]
+        self._replace(steps, edited, data)
         details = {
-            "line": data.count(b"\n", 0, data.index(wanted)) + 1,
+            "line": data.count(b"\n", 0, at) + 1,
             "old_sha256": sha256(data).hexdigest(),
             "sha256": sha256(edited).hexdigest(),
+            **line_ends_changed(data, edited),
         }
         return _Done(f"file_edit: {path} (1 replacement)", details)
 
-    def _replace(self, steps: list[str], data: bytes) -> bool:
-        """Write a file, its backup first; tell whether it is new."""
-        if self.backup_on_write:
-            self._back_up(steps)
+    def _former(self, steps: list[str]) -> bytes | None:
+        """What a write will replace; None where there is nothing, or the write will say what is wrong."""
+        try:
+            return self._files.read(steps, self._limits.file_bytes)
+        except OSError:
+            return None
+
+    def _replace(self, steps: list[str], data: bytes, former: bytes | None) -> bool:
+        """Write a file, the backup of what was there first; tell whether it is new."""
+        if self.backup_on_write and former is not None:
+            self._back_up(steps, former)
         return not self._files.replace(steps, data)
 
-    def _back_up(self, steps: list[str]) -> None:
-        try:
-            former = self._files.read(steps, self._limits.file_bytes)
-        except OSError:
-            return  # nothing there, or the write will say what is wrong
+    def _back_up(self, steps: list[str], former: bytes) -> None:
         backup = [*steps[:-1], f"{steps[-1]}.bak"]
         name = "/".join(backup)
         if name in self._backups or not self._files.exists(backup):

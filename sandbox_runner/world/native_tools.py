@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sandbox_runner.guest.outcome import invalid_pattern
 from sandbox_runner.world.beneath import steps_of
 from sandbox_runner.world.native_process import Finished, run_native
 
@@ -157,6 +158,7 @@ class NativeTools:
         argv: tuple[str, ...] = (
             "rg",
             "--no-config",
+            "--no-messages",  # those are about files; what is left is about the pattern
             "--files-with-matches",
             "--null",
             "-e",
@@ -166,15 +168,15 @@ class NativeTools:
         )
         if shutil.which("rg", path=self._environment["PATH"]) is None:
             note = " (grep fallback)"
-            argv = ("grep", "-rlIZE", "--exclude-dir=.git", "-e", pattern, "--", ".")
+            argv = ("grep", "-rlIZEs", "--exclude-dir=.git", "-e", pattern, "--", ".")
         if "\0" in pattern:
-            raise StepFailedError("invalid pattern")
+            raise StepFailedError(invalid_pattern("holds a NUL byte"))
         ended = self._run(argv, self._base, self._environment, self._limits.search_s)
         if ended.exit_code is None:
             raise StepFailedError(f"timeout after {self._limits.search_s:g}s")
         if ended.exit_code not in {0, 1}:
-            unreadable = b"regex" not in ended.stderr and b"regular expression" not in ended.stderr
-            raise StepFailedError("search incomplete" if unreadable and ended.stdout else "invalid pattern")
+            complaint = ended.stderr.decode(errors="replace").removeprefix("grep: ")
+            raise StepFailedError(invalid_pattern(complaint) if complaint.strip() else "search incomplete")
         names = (os.fsdecode(name).removeprefix("./") for name in ended.stdout.split(b"\0") if name)
         files = sorted(name for name in names if name not in leave_out)
         shown = [name.encode(errors="backslashreplace").decode() for name in files[:_SHOWN_FILES]]

@@ -30,6 +30,7 @@ def workspace(tmp_path):
     (directory / "src" / "cart.py").write_text(NEEDLE)
     (directory / "tests" / "test_cart.py").write_text(TEST)
     (directory / "crlf.txt").write_bytes(b"one\r\ntwo\r\n")
+    (directory / "braces").write_bytes(b"f(){\nif(a){\nif(b){\n}\n}\n}\n")
     (directory / "bin").write_bytes(b"\xff\x00")
     (directory / "out").symlink_to("/etc")
     (directory / "passwd").symlink_to("/etc/passwd")
@@ -190,6 +191,13 @@ def test_the_effects_of_a_stream_are_those_of_its_calls_in_order(acting):
         ("file_edit", {"path": "crlf.txt", "old": "", "new": "b"}, "empty old text"),
         ("file_edit", {"path": "crlf.txt", "old": "zero", "new": "b"}, "old text not found in crlf.txt"),
         ("file_edit", {"path": "crlf.txt", "old": "\r", "new": "b"}, "old text found 2 times in crlf.txt"),
+        ("file_edit", {"path": "braces", "old": "}\n}\n", "new": "x"}, "old text found 2 times in braces"),
+        (
+            "file_edit",
+            {"path": "crlf.txt", "old": "one\ntwo\n", "new": "x"},
+            "old text not found in crlf.txt: its line ends are LF, those of the file are CRLF; "
+            "with CRLF in old and new it would be found",
+        ),
         ("file_write", {"path": "src", "content": "x"}, "is a directory: src"),
     ],
 )
@@ -214,11 +222,27 @@ def test_an_edit_keeps_every_other_byte(acting):
     assert acting.file_edit("crlf.txt", "one\r\nthree\r\n", "") == "file_edit: crlf.txt (1 replacement)"
 
 
+def test_a_write_that_gives_a_file_other_line_ends_says_so(acting, acting_case):
+    texts = ("one\r\n", "one\n", "two\n", "one\rtwo\n", "no end", "one\n")
+    calls = [call_of("file_write", path="crlf.txt", content=text) for text in texts]
+    calls += [call_of("file_edit", path="crlf.txt", old="one", new="one\r")]
+    seen = [outcome.details.get("line_ends") for outcome in acting.perform_all(calls)]
+    assert seen == [
+        None,
+        {"before": "CRLF", "after": "LF"},
+        None,
+        {"before": "LF", "after": "mixed"},
+        None,
+        None,
+        {"before": "LF", "after": "CRLF"},
+    ] or (acting_case.name == "adapted plain object" and not any(seen))
+
+
 def test_a_search_counts_the_files_that_match(acting):
     assert acting.search_code("def total").startswith("search_code: 'def total' → 1 matches")
     assert acting.search_code("absent-needle").startswith("search_code: 'absent-needle' → 0 matches")
     assert acting.search_code("--version").startswith("search_code: '--version' → 0 matches")
-    assert acting.search_code("[") == "search_code: ERROR invalid pattern"
+    assert acting.search_code("[").startswith("search_code: ERROR invalid pattern: ")
 
 
 def test_a_commit_is_made_once_and_then_there_is_nothing_to_commit(acting):

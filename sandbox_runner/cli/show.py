@@ -16,6 +16,7 @@ from sandbox_runner.cli.summary import next_commands, show_record
 from sandbox_runner.cli.text import duration, pairs, plural
 from sandbox_runner.record import RunRecord
 from sandbox_runner.runner.home import Home
+from sandbox_runner.trail import step_number
 
 __all__ = ["app"]
 
@@ -92,7 +93,8 @@ def _in_doubt(record: RunRecord) -> str:
     if not calls:
         return ""
     first = calls[0]
-    return f"{plural(len(calls), 'call')} sent and never answered, first {first.method} of step {first.step}"
+    where = f"{first.method} of step {step_number(first.step)}"
+    return f"{plural(len(calls), 'call')} sent and never answered, first {where}"
 
 
 def _cleanup(receipt: dict[str, Any] | None) -> str:

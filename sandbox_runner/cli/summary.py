@@ -10,6 +10,7 @@ from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.steps import Trouble, troubles_of
 from sandbox_runner.cli.text import clip, duration, pairs, plural, printable, size
 from sandbox_runner.record import RunRecord, StepCounts
+from sandbox_runner.trail import step_number
 
 __all__ = ["next_commands", "show_record", "summary_of"]
 
@@ -110,7 +111,7 @@ def _trouble_lines(screen: Screen, troubles: Iterable[Trouble]) -> list[str]:
 
 def _trouble_line(screen: Screen, trouble: Trouble, shown: Sequence[Trouble]) -> str:
     width = max(len(other.opcode) for other in shown)
-    where = f"{trouble.step:>5}" if trouble.step >= 0 else "trail"
+    where = f"{step_number(trouble.step):>5}" if trouble.step >= 0 else "trail"
     status = screen.paint(f"{trouble.status:<7}", trouble.status)
     subject = f" {clip(printable(trouble.subject), 48)}" if trouble.subject else ""
     rule = f" [{printable(trouble.rule)}]" if trouble.rule else ""

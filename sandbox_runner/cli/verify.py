@@ -25,6 +25,7 @@ from sandbox_runner.record import (
 )
 from sandbox_runner.runner.again import replay_record, snapshot_check
 from sandbox_runner.runner.home import Home
+from sandbox_runner.trail import step_number
 
 __all__ = ["app", "snapshot_check_for"]
 
@@ -105,7 +106,7 @@ def _tell(screen: Screen, run_id: str, checks: Sequence[Check], divergence: Dive
         status = screen.paint("ok    ", "ok") if check.ok else screen.paint("FAILED", "failed")
         screen.say(f"{status}  {check.name:<{width}}  {printable(check.detail)}")
     if divergence is not None:
-        where = "the record as a whole" if divergence.step is None else f"step {divergence.step}"
+        where = "the record as a whole" if divergence.step is None else f"step {step_number(divergence.step)}"
         screen.say("", f"first divergence: {where}, {printable(divergence.field)}")
         screen.say(f"  recorded  {printable(str(divergence.recorded))}")
         screen.say(f"  replayed  {printable(str(divergence.replayed))}")

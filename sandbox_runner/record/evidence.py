@@ -15,7 +15,7 @@ from sandbox_runner.record.facts import argument_facts, cut_details, detail_fact
 from sandbox_runner.record.lines import CallLine, line_start, parse_line, read_lines
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import TrailEvent
-from sandbox_runner.trail import ResolvedStep, Trail
+from sandbox_runner.trail import ResolvedStep, Trail, step_number
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world import Outcome, Status, call_for
 
@@ -126,16 +126,18 @@ class _Comparison:
             return None
         step, where = line.step, f"{layout.CALLS} line {line.seq + 1}"
         if not self._trail_step < step < len(self._trail.steps):
-            return f"{where} is of step {step}, which is not the next in the trail"
+            return f"{where} is of step {step_number(step)}, which is not the next in the trail"
         self._trail_step = step
         asked = self._trail.steps[step]
         if asked.opcode not in ACTIONS or asked.opcode.name != line.fact[fields.OPCODE]:
-            return f"{where} says {line.fact[fields.OPCODE]}, step {step} of the trail is {asked.opcode.name}"
+            told = line.fact[fields.OPCODE]
+            return f"{where} says {told}, step {step_number(step)} of the trail is {asked.opcode.name}"
         call = call_for(asked, self._principal)
         if call.method != line.fact[fields.METHOD]:
-            return f"{where} says method {line.fact[fields.METHOD]}, step {step} calls {call.method}"
+            told = line.fact[fields.METHOD]
+            return f"{where} says method {told}, step {step_number(step)} calls {call.method}"
         if argument_facts(call.arguments) != line.fact[fields.ARGUMENTS]:
-            return f"{where} has other arguments than step {step} of the trail"
+            return f"{where} has other arguments than step {step_number(step)} of the trail"
         return None
 
     def against_events(self, line: CallLine) -> str | None:
@@ -147,7 +149,7 @@ class _Comparison:
             told = line.fact[fields.STATUS]
             return None if told == Status.REFUSED else f"{where} says {told}, though nothing ran"
         if not 0 <= step < len(self._events):
-            return f"{where} is of step {step}, which has no event in {layout.RESULT}"
+            return f"{where} is of step {step_number(step)}, which has no event in {layout.RESULT}"
         if fault := self.without_line(step):
             return fault
         self._event_step = step
@@ -159,14 +161,13 @@ class _Comparison:
             return None
         for event in self._events[self._event_step + 1 : before]:
             if event.opcode in ACTIONS and event.status is not Status.REFUSED:
-                return (
-                    f"step {event.step_index} has an event in {layout.RESULT} and no line in {layout.CALLS}"
-                )
+                step = step_number(event.step_index)
+                return f"step {step} has an event in {layout.RESULT} and no line in {layout.CALLS}"
         return None
 
 
 def _disagreement(line: CallLine, event: TrailEvent, where: str) -> str | None:
-    step = event.step_index
+    step = step_number(event.step_index)
     if event.status.value != line.fact[fields.STATUS]:
         return f"{where} says {line.fact[fields.STATUS]}, the event of step {step} says {event.status}"
     if shorten(event.result) != line.fact[fields.OUTCOME]:

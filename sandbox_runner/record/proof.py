@@ -19,7 +19,7 @@ from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import MetaStyle, TrailEvent, build_meta_trail, verify_chain
 from sandbox_runner.replay.details import LastRead, PackedDetails, packed
 from sandbox_runner.replay.markers import ShownOperands
-from sandbox_runner.trail import ResolvedStep, Trail, load
+from sandbox_runner.trail import ResolvedStep, Trail, load, step_number
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.world import Status
 
@@ -113,9 +113,11 @@ def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> 
         )
     for number, (event, step) in enumerate(zip(events, trail.steps, strict=False)):
         if (event.step_index, event.opcode) != (number, step.opcode):
-            raise VerificationError(f"event {number} of {layout.RESULT} is not step {number} of the trail")
+            raise VerificationError(
+                f"event {number + 1} of {layout.RESULT} is not step {step_number(number)} of the trail"
+            )
         if dict(event.operands) != _operands(step, trail, principal):
-            raise VerificationError(f"event {number} of {layout.RESULT} has other operands than its step")
+            raise VerificationError(f"event {number + 1} of {layout.RESULT} has other operands than its step")
     verify_chain(events, trail.sha256)
 
 
@@ -177,5 +179,5 @@ def _operands(step: ResolvedStep, trail: Trail, principal: str) -> dict[str, Any
 def _difference(found: Sequence[ResolvedStep], expected: Sequence[ResolvedStep]) -> str:
     for number, (one, other) in enumerate(zip_longest(found, expected)):
         if one != other:
-            return f"step {number} of {layout.META_TRAIL} is not what events and log give"
+            return f"step {step_number(number)} of {layout.META_TRAIL} is not what events and log give"
     return f"{layout.META_TRAIL} is not in its canonical form"

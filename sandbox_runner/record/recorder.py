@@ -25,6 +25,7 @@ from sandbox_runner.record.facts import fact_bytes, meta_details
 from sandbox_runner.record.files import AppendOnlyFile
 from sandbox_runner.record.lines import line_start
 from sandbox_runner.record.logs import Event, Log, build_log
+from sandbox_runner.trail import step_number
 from sandbox_runner.world.call import Call, Outcome, Status
 
 __all__ = ["Dispatch", "Recorder"]
@@ -162,7 +163,7 @@ class Recorder:
         say = self._people.warning if outcome.status in _LOUD else self._people.debug
         say(
             fields.CALL_EVENT,
-            step=call.step,
+            step=step_number(call.step),
             opcode=call.opcode.name,
             status=outcome.status.value,
             outcome=outcome.text,

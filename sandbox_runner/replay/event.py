@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.trail.operations import TrailOpcodes
+from sandbox_runner.trail.resolved import step_number
 from sandbox_runner.world.call import Status
 from sandbox_runner.world.canonical import canonical_digest, canonical_json, json_string
 
@@ -139,7 +140,7 @@ class TrailEvent:
         expected = reference_proof(event.step_index, event.opcode, event.result)
         if event.proof != expected and _REFERENCE_PROOF.fullmatch(event.proof):
             raise VerificationError(
-                f"the proof {event.proof} of step {event.step_index} does not fit its event"
+                f"the proof {event.proof} of step {step_number(event.step_index)} does not fit its event"
             )
         return event
 
@@ -158,6 +159,8 @@ def verify_chain(events: Iterable[TrailEvent], start: str) -> str:
     head = start
     for event in events:
         if event.chain != event.chained_to(head):
-            raise VerificationError(f"step {event.step_index} does not follow from the steps before it")
+            raise VerificationError(
+                f"step {step_number(event.step_index)} does not follow from the steps before it"
+            )
         head = event.chain
     return head

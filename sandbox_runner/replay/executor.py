@@ -23,7 +23,7 @@ from sandbox_runner.replay.result import RunState, TrailResult, Verdict, replaye
 from sandbox_runner.trail.codec import TrailDecoder
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.program import TrailProgram
-from sandbox_runner.trail.resolved import ResolvedStep
+from sandbox_runner.trail.resolved import ResolvedStep, step_number
 from sandbox_runner.trail.trail import Trail, load
 from sandbox_runner.world.call import Outcome
 from sandbox_runner.world.dispatch import adapt
@@ -235,7 +235,8 @@ class TrailExecutor:
         """Replay one step: the one engine behind ``step`` and ``execute``."""
         if self._feed.fault is not None:
             raise SandboxError(
-                f"the replay broke at step {self._index} and cannot go on: what the world did is unknown",
+                f"the replay broke at step {step_number(self._index)} and cannot go on: "
+                "what the world did is unknown",
                 hint="start a new replay, or restart this one with execute(resume_from=0)",
             ) from self._feed.fault
         step = self._steps[self._index]
@@ -272,7 +273,9 @@ class TrailExecutor:
         try:
             digest = outcome_digest(outcome.status, outcome.text, outcome.details)
         except ValueError as error:
-            raise SandboxError(f"the world's outcome of step {step.index} is no JSON: {error}") from error
+            raise SandboxError(
+                f"the world's outcome of step {step_number(step.index)} is no JSON: {error}"
+            ) from error
         return TrailEvent(
             step_index=step.index,
             opcode=step.opcode,
@@ -294,11 +297,13 @@ class TrailExecutor:
         if index == self._index and (index == total or not self._finished) and self._feed.fault is None:
             return
         if not 0 <= index < total:
-            raise TrailError(f"there is no step {index} to resume from: the trail has steps 0 to {total - 1}")
+            raise TrailError(
+                f"there is no step with index {index} to resume from: the trail has 0 to {total - 1}"
+            )
         if index > self._index and self._feed.outstanding:
             raise TrailError(
-                f"cannot go from step {self._index} to step {index}: the world has been given the steps up "
-                f"to {self._feed.given} already; continue first"
+                f"cannot go from step {step_number(self._index)} to step {step_number(index)}: the world has "
+                f"been given the steps up to {step_number(self._feed.given)} already; continue first"
             )
         self._feed.seek(index)
         self._events = [event for event in self._events if event.step_index < index]

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from sandbox_runner.errors import SandboxError, SandboxRunnerError
 from sandbox_runner.trail.operations import METHODS
-from sandbox_runner.trail.resolved import ResolvedStep
+from sandbox_runner.trail.resolved import ResolvedStep, step_number
 from sandbox_runner.world.call import Call, Outcome
 from sandbox_runner.world.dispatch import call_for
 from sandbox_runner.world.interface import World
@@ -68,9 +68,9 @@ class CallFeed:
         """
         if self._outcomes is None:
             self._outcomes = self._world.perform_all(self._calls(), stop_on_failure=self._stop_on_failure)
-        outcome = self._next(self._outcomes, f"at step {step.index} ({step.opcode.name})")
+        outcome = self._next(self._outcomes, f"at step {step_number(step.index)} ({step.opcode.name})")
         if outcome is None or not self.outstanding:
-            self.fault = SandboxError(f"the world delivered no outcome for step {step.index}")
+            self.fault = SandboxError(f"the world delivered no outcome for step {step_number(step.index)}")
             raise self.fault
         self.outstanding -= 1
         return outcome

@@ -14,6 +14,7 @@ from sandbox_runner.runner.runner import Runner
 from sandbox_runner.runner.starting import StartSandbox
 from sandbox_runner.sandbox import Sandbox
 from sandbox_runner.snapshot import SnapshotStore
+from sandbox_runner.trail import step_number
 
 __all__ = ["replay_record", "snapshot_check"]
 
@@ -74,7 +75,7 @@ def replay_record(
     elif error is not None:
         detail = f"the replay broke: {error}"
     else:
-        where = "as a whole" if divergence.step is None else f"at step {divergence.step}"
+        where = "as a whole" if divergence.step is None else f"at step {step_number(divergence.step)}"
         detail = f"the replay diverges {where} in {divergence.field}"
     return [Check("replay", divergence is None, detail)], divergence
 

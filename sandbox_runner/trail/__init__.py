@@ -18,7 +18,7 @@ from sandbox_runner.trail.operands import (
 from sandbox_runner.trail.operations import METHODS, OPERATIONS, TrailOpcodes
 from sandbox_runner.trail.printer import TrailPrinter, hex_dump
 from sandbox_runner.trail.program import TrailProgram
-from sandbox_runner.trail.resolved import ResolvedStep
+from sandbox_runner.trail.resolved import ResolvedStep, step_number
 from sandbox_runner.trail.step import TrailStep
 from sandbox_runner.trail.trail import Trail, examine, load
 from sandbox_runner.trail.verifier import TrailVerifier
@@ -59,6 +59,7 @@ __all__ = [
     "read_notes",
     "read_worklog",
     "resolve_operands",
+    "step_number",
     "str_hash_to_u16_pair",
     "str_to_hash",
     "u16_pair_to_hex",

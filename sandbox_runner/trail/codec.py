@@ -13,7 +13,7 @@ from sandbox_runner.trail.hashes import NO_ID, str_hash_to_u16_pair, str_to_hash
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes, slots_of
 from sandbox_runner.trail.program import TrailProgram
-from sandbox_runner.trail.resolved import Argument, ResolvedStep
+from sandbox_runner.trail.resolved import Argument, ResolvedStep, step_number
 from sandbox_runner.trail.step import TrailStep, encode_steps
 
 __all__ = ["STATUS_WORDS", "TrailDecoder", "TrailEncoder", "status_word"]
@@ -70,7 +70,9 @@ class TrailEncoder:
             return ResolvedStep(index, step.opcode, {"status": step.operands[0]})
         operands = _FORMS.get((step.opcode, len(step.operands)))
         if operands is None:
-            raise TrailError(f"step {index}: {step.opcode.name} has {len(step.operands)} operand slots")
+            raise TrailError(
+                f"step {step_number(index)}: {step.opcode.name} has {len(step.operands)} operand slots"
+            )
         slots = iter(step.operands)
         arguments: dict[str, Argument] = {}
         for operand in operands:
@@ -79,7 +81,8 @@ class TrailEncoder:
                 key = u16_pair_to_hex(value, next(slots))
                 if key not in self.string_table:
                     raise TrailError(
-                        f"step {index}: {step.opcode.name} refers to string {key}, which the table lacks"
+                        f"step {step_number(index)}: {step.opcode.name} refers to string {key}, "
+                        "which the table lacks"
                     )
                 arguments[operand.name] = self.string_table[key]
             else:

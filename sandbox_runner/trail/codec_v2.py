@@ -50,7 +50,7 @@ from hashlib import sha256
 from sandbox_runner.errors import TrailDecodeError
 from sandbox_runner.trail.limits import TrailLimits
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
-from sandbox_runner.trail.resolved import Argument, ResolvedStep
+from sandbox_runner.trail.resolved import Argument, ResolvedStep, step_number
 from sandbox_runner.trail.shapes import FRAME, Shape, shape_of
 
 __all__ = [
@@ -197,7 +197,7 @@ def _scan_steps(data: bytes, position: int, count: int, strings: int, offsets: a
     end = len(data)
     for index in range(count):
         if position >= end:
-            raise _cut_off(f"step {index} of {count}", data)
+            raise _cut_off(f"step {step_number(index)} of {count}", data)
         first = data[position]
         size = _SIZES[first]
         if not size:
@@ -209,7 +209,9 @@ def _scan_steps(data: bytes, position: int, count: int, strings: int, offsets: a
             for at in shape.references:
                 where = position + at
                 if int.from_bytes(data[where : where + 4], "little") >= strings:
-                    raise _malformed(f"step {index} refers past the last string at offset {where}", where)
+                    raise _malformed(
+                        f"step {step_number(index)} refers past the last string at offset {where}", where
+                    )
         offsets.append(position)
         position += size
     return position
@@ -224,7 +226,8 @@ def _check_begins(layout: LayoutV2, strings: int) -> None:
         for at, reference in ((2, agent), (6, trail_id)):
             if reference != NONE and reference >= strings:
                 raise _malformed(
-                    f"step {index} refers past the last string at offset {offset + at}", offset + at
+                    f"step {step_number(index)} refers past the last string at offset {offset + at}",
+                    offset + at,
                 )
         if trail_id != NONE and layout.digest(trail_id)[:4] != id_hash:
             raise _malformed(f"the id hash at offset {offset + 10} is not that of the trail id", offset + 10)

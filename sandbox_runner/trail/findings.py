@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sandbox_runner.trail.resolved import step_number
+
 __all__ = ["MAX_FINDINGS", "Finding", "Severity", "errors_in"]
 
 MAX_FINDINGS = 1000
@@ -37,7 +39,7 @@ class Finding:
     step: int | None = None
 
     def __str__(self) -> str:
-        return self.text if self.step is None else f"step {self.step}: {self.text}"
+        return self.text if self.step is None else f"step {step_number(self.step)}: {self.text}"
 
 
 def errors_in(findings: Iterable[Finding]) -> list[Finding]:

@@ -8,10 +8,19 @@ from typing import TypeVar, overload
 
 from sandbox_runner.trail.operations import TrailOpcodes
 
-__all__ = ["Argument", "ResolvedStep", "Steps", "Strings"]
+__all__ = ["Argument", "ResolvedStep", "Steps", "Strings", "step_number"]
 
 Argument = str | int
 _T = TypeVar("_T")
+
+
+def step_number(index: int) -> int:
+    """What people are told a step is: the first of a trail is step 1, as in "step 3 of 7".
+
+    Everything that is written for programs (documents, logs, ``--json``, the API) has the index, from 0.
+    A call that belongs to no step has the index -1 and is shown as 0.
+    """
+    return index + 1
 
 
 @dataclass(frozen=True, slots=True)

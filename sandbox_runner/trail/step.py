@@ -15,6 +15,7 @@ from sandbox_runner.trail.codec_v1 import MAX_COUNT, MAX_SLOTS
 from sandbox_runner.trail.encode_v1 import write_begin, write_end, write_table
 from sandbox_runner.trail.hashes import NO_ID, agent_byte, str_to_hash, utf8
 from sandbox_runner.trail.operations import TrailOpcodes
+from sandbox_runner.trail.resolved import step_number
 
 __all__ = ["TrailStep", "encode_steps"]
 
@@ -70,9 +71,13 @@ def encode_steps(steps: Sequence[TrailStep], table: Mapping[str, str]) -> bytes:
         elif opcode is TrailOpcodes.NOP:
             out.append(opcode)
         elif opcode is TrailOpcodes.HASHTABLE:
-            raise TrailError(f"step {index} is HASHTABLE, which marks the string table and is no step")
+            raise TrailError(
+                f"step {step_number(index)} is HASHTABLE, which marks the string table and is no step"
+            )
         elif len(operands) > MAX_SLOTS:
-            raise TrailError(f"step {index} has {len(operands)} operands; a step holds at most {MAX_SLOTS}")
+            raise TrailError(
+                f"step {step_number(index)} has {len(operands)} operands; a step holds at most {MAX_SLOTS}"
+            )
         else:
             out += _PACKS[len(operands)].pack(opcode, len(operands), *operands)
     out += write_table((key[:8], utf8(text)) for key, text in table.items())

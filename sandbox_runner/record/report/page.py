@@ -15,6 +15,7 @@ from sandbox_runner.record.report import view
 from sandbox_runner.record.report.view import FileChange, Pair
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.record.verify import Check
+from sandbox_runner.trail import step_number
 from sandbox_runner.visible import visible
 
 __all__ = ["render_report"]
@@ -83,7 +84,7 @@ def _rows(shown: view.Shown) -> dict[str, Any]:
 
 
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_FOLDER, encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -91,6 +92,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_printable,
     )
+    environment.filters["step_number"] = step_number
+    return environment
 
 
 def _printable(value: Any) -> Any:

@@ -109,9 +109,9 @@ def test_a_damaged_record_is_a_failed_verification(cli, sealed_run: str, runs) -
 def test_the_log_has_a_line_for_each_call_with_status_and_subject(cli, sealed_run: str) -> None:
     lines = cli("log", sealed_run).out.splitlines()
     assert [line.split()[:3] for line in lines] == [
-        ["1", "ok", "FILE_READ"],
-        ["2", "refused", "FILE_WRITE"],
-        ["3", "failed", "TEST_RUN"],
+        ["2", "ok", "FILE_READ"],
+        ["3", "refused", "FILE_WRITE"],
+        ["4", "failed", "TEST_RUN"],
     ]
     assert "src/a.py" in lines[0]
     assert all(line.isprintable() for line in lines)

@@ -30,7 +30,7 @@ def test_a_refusal_is_told_to_people_in_the_same_event(tmp_path: Path) -> None:
         "level": "warning",
         "run": "r1",
         "tenant": "t1",
-        "step": 4,
+        "step": 5,
         "opcode": "FILE_READ",
         "status": "refused",
         "outcome": "no\\x0a\\x1b[2J",

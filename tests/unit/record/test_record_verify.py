@@ -178,7 +178,7 @@ def test_an_event_that_contradicts_its_line_is_named(write_record: Writer, tmp_p
     path = record / "result.json"
     path.write_text(path.read_text().replace('"status":"refused"', '"status":"ok"'))
     found = wrong(verify_record(record, require_signature=False))
-    assert "step 6 does not follow" in found["result"]
+    assert "step 7 does not follow" in found["result"]
 
 
 def test_a_meta_trail_of_another_run_is_noticed(write_record: Writer, tmp_path: Path) -> None:

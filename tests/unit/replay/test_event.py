@@ -114,5 +114,5 @@ def test_the_chain_notices_a_dropped_repeated_or_moved_event():
 
 
 def test_the_chain_begins_at_the_digest_of_the_trail():  # D53
-    with pytest.raises(VerificationError, match="step 0"):
+    with pytest.raises(VerificationError, match="step 1"):
         verify_chain(chained_events(), "0" * 64)

@@ -98,7 +98,7 @@ def test_an_interrupt_after_the_effect_never_gives_an_outcome_to_the_wrong_step(
     executor = TrailExecutor(world, TWO_ACTIONS, clock=interrupted)
     with pytest.raises(KeyboardInterrupt):
         executor.execute()
-    with pytest.raises(SandboxError, match="broke at step 1"):
+    with pytest.raises(SandboxError, match="broke at step 2"):
         executor.execute()
     assert [event.step_index for event in executor.get_events()] == [0]
     world.assert_call_count(1)
@@ -119,7 +119,7 @@ def test_a_world_that_raises_something_of_its_own_from_its_stream_is_broken():
             raise ZeroDivisionError("oops")
             yield
 
-    with pytest.raises(SandboxError, match=r"broke at step 1 \(FILE_READ\): ZeroDivisionError: oops"):
+    with pytest.raises(SandboxError, match=r"broke at step 2 \(FILE_READ\): ZeroDivisionError: oops"):
         TrailExecutor(Buggy(), TWO_ACTIONS).execute()
 
 
@@ -128,7 +128,7 @@ OK = Outcome(Status.OK, "ok")
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_world_that_delivers_too_few_outcomes_is_broken(count):
-    with pytest.raises(SandboxError, match=f"no outcome for step {count + 1}"):
+    with pytest.raises(SandboxError, match=f"no outcome for step {count + 2}"):
         TrailExecutor(Delivering([OK] * count), TWO_ACTIONS).execute()
 
 
@@ -142,7 +142,7 @@ def test_a_world_that_delivers_too_many_outcomes_is_broken():
 @pytest.mark.parametrize("details", [{"x": object()}, {"x": float("nan")}, {"x": 2**60}, {"x": "\ud800"}])
 def test_details_that_are_no_json_break_the_world_and_not_the_result(details):
     executor = TrailExecutor(Delivering([Outcome(Status.OK, "ok", details)] * 2), TWO_ACTIONS)
-    with pytest.raises(SandboxError, match="step 1 is no JSON"):
+    with pytest.raises(SandboxError, match="step 2 is no JSON"):
         executor.execute()
     assert executor.result().state is RunState.BROKEN
 
@@ -279,7 +279,7 @@ def test_the_json_of_a_result_holds_the_meta_trail_and_reads_back():  # D60
 def test_a_result_with_an_event_taken_out_is_not_loaded():  # D52
     form = TrailExecutor(MockWorld(), TWO_ACTIONS).execute().to_dict()
     del form["events"][1]
-    with pytest.raises(VerificationError, match="step 2"):
+    with pytest.raises(VerificationError, match="step 3"):
         TrailResult.from_dict(form)
 
 

@@ -195,7 +195,7 @@ def test_executing_a_finished_replay_again_changes_nothing():  # D45
 @pytest.mark.parametrize("index", [7, 8, -1, -99, 99])
 def test_resuming_from_a_step_that_is_not_there_is_refused(index):  # D46
     executor, world = executor_of(VECTORS["resume_from_7"])
-    with pytest.raises(TrailError, match="the trail has steps 0 to 6"):
+    with pytest.raises(TrailError, match="the trail has 0 to 6"):
         executor.execute(resume_from=index)
     assert executor.get_state() == VECTORS["fresh_state"]["log"][0]["state"]
     assert world.calls == []

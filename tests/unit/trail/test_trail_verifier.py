@@ -91,7 +91,7 @@ def test_the_report_says_passed_or_counts_what_is_wrong() -> None:
     report = verifier.report()
     assert "PASSED" not in report
     assert "3 errors:" in report
-    assert "step 0: the first step is NOP, not TRAIL_BEGIN" in report
+    assert "step 1: the first step is NOP, not TRAIL_BEGIN" in report
 
 
 def test_the_byte_verifier_uses_the_strings_of_the_bytes() -> None:

@@ -12,17 +12,25 @@ an origin the workspace began empty.
 from __future__ import annotations
 
 from sandbox_runner.guest.lean import load
-from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK, OMISSION, read_scan
+from sandbox_runner.guest.tree_records import (
+    BODY_BYTES,
+    DIRECTORY,
+    FILE,
+    LINK,
+    OMISSION,
+    pack_scan,
+    read_scan,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from sandbox_runner.guest.context import Guest
     from sandbox_runner.guest.tree_records import Scan
 
-__all__ = ["ORIGIN_BYTES", "Origin", "belongs", "content_of", "origin"]
+__all__ = ["ORIGIN_BYTES", "Origin", "belongs", "content_of", "origin", "pack_origin"]
 
 ORIGIN_BYTES = 256 << 20
 """Longest origin in bytes of its records: a million entries with long names."""
@@ -94,6 +102,22 @@ def belongs(path: bytes) -> bool:
 def content_of(entry: Scan) -> bytes:
     """What an entry is, but for its place: kind, executable bit, SHA-256."""
     return bytes((entry.kind, entry.detail)) + entry.digest
+
+
+def pack_origin(entries: Iterable[tuple[int, int, bytes, bytes]]) -> Iterator[bytes]:
+    """For the host: what of a tree is part of an origin, in bodies of about ``BODY_BYTES``.
+
+    Args:
+        entries: kind, executable bit, SHA-256 and path of each.
+    """
+    body = bytearray()
+    for kind, executable, digest, path in entries:
+        if belongs(path):
+            body += pack_scan(kind, executable, 0, digest, path)
+        if len(body) >= BODY_BYTES:
+            yield bytes(body)
+            body.clear()
+    yield bytes(body)
 
 
 def origin(guest: Guest, header: Mapping[str, Any], body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:

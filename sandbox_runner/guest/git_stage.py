@@ -153,11 +153,13 @@ class _Stage:
         listed = self._repository.must(
             ["ls-files", "-z", "--deleted", "--modified"], limit=_PATHS_LIMIT
         ).split(b"\0")[:-1]
-        found = [path for path in dict.fromkeys(listed) if self._begun or self._may_be_gone(path)]
+        with self._guest.identity:
+            found = [
+                path
+                for path in dict.fromkeys(listed)
+                if self._begun or self._was_there(path) or _mode(self._repository.tree, path)
+            ]
         return sorted([*found, *(path.rstrip(b"/") for path in self._others)])
-
-    def _may_be_gone(self, path: bytes) -> bool:
-        return self._was_there(path) or _mode(self._repository.tree, path) != 0
 
     def _was_there(self, path: bytes) -> bool:
         """Whether what git tracks at a path was there in the beginning."""
@@ -277,7 +279,8 @@ class _Stage:
 
     def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
         """No filter runs here, and what it would have kept out of the commit must not get in."""
-        files = [path for path in paths if stat.S_ISREG(_mode(self._repository.tree, path))]
+        with self._guest.identity:
+            files = [path for path in paths if stat.S_ISREG(_mode(self._repository.tree, path))]
         if not files:
             return
         said = self._repository.must(
@@ -331,10 +334,14 @@ def _refers(path: bytes, is_directory: bool) -> bool:
 
 
 def _mode(tree: int, path: bytes) -> int:
-    """The mode of what is at a path; 0 where there is nothing to be seen."""
+    """The mode of what is at a path; 0 where there is nothing.
+
+    Raises:
+        OSError: nobody can tell.
+    """
     try:
         return os.stat(path, dir_fd=tree, follow_symlinks=False).st_mode
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
 
 

@@ -42,6 +42,7 @@ class Agent:
             "scan": self.tree,
             "fetch": self.tree,
             "put": self.tree,
+            "origin": self.origin,
             "seal": self.seal,
             "ledger": self.ledger,
             "bundles": self.bundles,
@@ -91,6 +92,7 @@ class Agent:
 
     def call(self, guest: Guest, number: int, header: dict[str, Any], body: bytes) -> None:
         """Perform a call, unless an earlier one of its batch stopped it."""
+        self.kinds.pop("origin", None)
         batch = header.get("batch")
         if batch is not None and batch == self.stopped:
             self.host.send({"id": number, "ok": True, **_UNPERFORMED})
@@ -109,6 +111,16 @@ class Agent:
             for answer, content in handler(guest.root, header, body):
                 self.host.send({"id": number, "ok": True, **answer}, content)
                 self.host.flush()  # each part has its time, and the next may take a while
+
+    def origin(self, guest: Guest, number: int, header: dict[str, Any], body: bytes) -> None:
+        """Be told what the workspace began as; no more of that once a call was made."""
+        handler = load("sandbox_runner.guest.origin").origin
+        if header.get("here") is True:
+            load("sandbox_runner.guest.tree")  # by root, who may read it
+        with guest.identity:
+            for answer, content in handler(guest, header, body):
+                self.host.send({"id": number, "ok": True, **answer}, content)
+                self.host.flush()  # as above
 
     def seal(self, _guest: Guest, number: int, _header: dict[str, Any], _body: bytes) -> None:
         """The workspace is filled and nothing will write: from here on nothing can."""

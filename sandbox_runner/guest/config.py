@@ -100,10 +100,16 @@ class Section:
 
 
 class Git(Section):
-    """What commits may do beside committing."""
+    """What commits take, and what they may do beside committing.
+
+    Attributes:
+        init: make a repository where there is none.
+        stage: ``changed`` for what the run changed, ``all`` for all that differs from the last commit.
+    """
 
     init: bool
-    RULES: ClassVar[Rules] = {"init": (check_flag, True)}
+    stage: str
+    RULES: ClassVar[Rules] = {"init": (check_flag, True), "stage": (_one_of("changed", "all"), "changed")}
 
 
 class Tests(Section):

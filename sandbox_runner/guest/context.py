@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sandbox_runner.guest.config import Config
     from sandbox_runner.guest.host import HostStream
+    from sandbox_runner.guest.origin import Origin
     from sandbox_runner.guest.search_index import SearchIndex
 
 __all__ = ["Guest"]
@@ -37,6 +38,7 @@ class Guest:
             ended, in nanoseconds of the kernel's clock, which is the Engine's as well; 0 once it is answered.
         turn: niceness and processors that every program begins with, as they were before the first foreign
             code.
+        origin: the tree that the run's work began with; ``None`` where it began empty.
         surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
             after anything that may have changed that.
     """
@@ -53,6 +55,7 @@ class Guest:
         "index",
         "ledger",
         "memory_reached",
+        "origin",
         "root",
         "server",
         "surveyed",
@@ -73,6 +76,7 @@ class Guest:
         self.index: SearchIndex | None = None
         self.memory_reached = 0
         self.turn: tuple[int, Sequence[int]] = (0, ())
+        self.origin: Origin | None = None
         self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []

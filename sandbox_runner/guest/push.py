@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sandbox_runner.guest.digest import sha256_hex
 from sandbox_runner.guest.outcome import Outcome, StepError, refusal
-from sandbox_runner.guest.repository import Repository
+from sandbox_runner.guest.repository import Repository, failure
 from sandbox_runner.guest.wire import BODY_LIMIT, PUSHES_BYTES, PUSHES_LIMIT
 
 TYPE_CHECKING = False
@@ -70,14 +70,12 @@ def _must_extend(repository: Repository, old: str, new: str, ref: str) -> None:
     if ended.code == 1:
         raise StepError(f"rejected: {ref} is no fast-forward", {"refs": {ref: [old, new]}})
     if ended.code != 0:
-        raise StepError(complaint or f"git ended with exit={ended.code}")
+        raise failure(ended, complaint)
 
 
 def _pack(repository: Repository, ref: str, commit: str) -> bytes:
     """The branch with its whole history, so that a clone needs nothing else."""
-    ended, data, complaint = repository.git(["bundle", "create", "--quiet", "-", ref], limit=BODY_LIMIT)
-    if ended.code != 0:
-        raise StepError(complaint or f"git ended with exit={ended.code}")
+    data = repository.must(["bundle", "create", "--quiet", "-", ref], limit=BODY_LIMIT)
     if f"\n{commit} {ref}\n".encode() not in data[: len(commit) + len(ref) + 200]:
         raise StepError("git bundled something else than " + ref)
     return data

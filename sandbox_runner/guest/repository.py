@@ -3,11 +3,13 @@
 Git believes its repository: hooks, file-system monitors, clean filters, signing programs and more are named
 by ``.git/config`` and would run; a reference may be a link, a branch a path that climbs, any file a pipe that
 holds git for ever. Overriding what is dangerous one by one misses the next one, so git never sees the
-``.git`` of the workspace but for two things in it: the objects and the index. Everything else stands in a
-repository of our own, made in memory for one call: *our* configuration with a handful of harmless settings
-carried over, a HEAD and the one branch it names, and copies of the few small files that change what a commit
-is. What git wrote there is carried back by this guest, which follows no link and writes no reference that is
-not below ``refs/heads``. So nothing of the workspace is ever out of its place, whenever the call ends.
+``.git`` of the workspace but for two things in it: the objects, and the index, which it only reads.
+Everything else stands in a repository of our own, made in memory for one call: *our* configuration with a
+handful of harmless settings carried over, a HEAD and the one branch it names, copies of the few small files
+that change what a commit is, and the indices that git writes. What came of it is carried back by this guest,
+which follows no link and writes no reference that is not below ``refs/heads``: the new index under its lock,
+and while that is held the branch under its own. So nothing of the workspace is ever out of its place,
+whenever the call ends, and a call that fails leaves nothing behind but objects.
 
 The objects, the index and the working tree are looked at before git opens them (``git_survey``). Attributes
 name filters and drivers that nothing defines, so none runs. Nothing foreign is alive meanwhile, and git runs
@@ -21,7 +23,7 @@ import stat
 import time
 
 from sandbox_runner.guest import git_files
-from sandbox_runner.guest.git_files import object_name as _object_name
+from sandbox_runner.guest.git_settings import Settings
 from sandbox_runner.guest.git_survey import survey
 from sandbox_runner.guest.outcome import StepError, step_error
 from sandbox_runner.guest.paths import close_parent, normal, open_directory
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
 
     from sandbox_runner.guest.context import Guest
 
-__all__ = ["Repository"]
+__all__ = ["NEXT", "OWN", "THEIRS", "Repository", "failure"]
+
+THEIRS, NEXT, OWN = ".git/index", "next", "own"
+"""Indices: the one of the repository, what takes its place after the commit, and one of our own."""
 
 _CONFIG = b"config"
 _KEPT = b"config.sandbox-kept"
@@ -52,18 +57,22 @@ _BYTE_S = 0.25 / (1 << 20)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWN = "repository.git"
 
-# What changes what a commit is, copied for git; and what git removes after a commit, removed with it.
+# What changes what a commit is, copied for git; and what is written.
 _COPIED = (b"info/attributes", b"info/exclude", b"shallow")
-_STATE = (b"AUTO_MERGE", b"CHERRY_PICK_HEAD", b"MERGE_HEAD", b"MERGE_MODE", b"MERGE_MSG", b"REVERT_HEAD",
-          b"SQUASH_MSG")  # fmt: skip
 _WRITTEN = (b"COMMIT_EDITMSG", b"logs/HEAD", b"index")
 _BORROWED = b"objects/info/alternates"
+_INDEX_LIMIT = 256 << 20
 
-# Settings that change what is committed and start nothing; every value of theirs is one plain word.
-_CARRIED = {
-    b"core": (b"autocrlf", b"eol", b"filemode", b"ignorecase", b"repositoryformatversion", b"symlinks"),
-    b"extensions": (b"objectformat",),
-}
+_UNFINISHED = (
+    (b"MERGE_HEAD", "a merge"),
+    (b"CHERRY_PICK_HEAD", "a cherry-pick"),
+    (b"REVERT_HEAD", "a revert"),
+    (b"rebase-merge", "a rebase"),
+    (b"rebase-apply", "a rebase or git am"),
+    (b"sequencer", "a cherry-pick or revert of several commits"),
+)
+"""What git keeps at the top of a ``.git`` while something of the user's is under way there."""
+
 # Objects are renamed into place: by a link, old gVisor's file server keeps a descriptor for each for ever.
 _OURS = b"""\
 [core]
@@ -113,6 +122,9 @@ class Repository:
         ref: the branch that HEAD names, ``None`` where it names a commit.
         before: the commit that it is at, ``None`` where there is none yet.
         created: whether there was no repository before.
+        below: the directory's components below the workspace.
+        settings: what its own configuration says of commits.
+        tree: the directory, open.
 
     Raises:
         StepError: unknown, missing, or of a kind that is not supported.
@@ -121,17 +133,18 @@ class Repository:
     __slots__ = (
         "_git",
         "_guest",
-        "_locked",
+        "_index",
         "_names",
         "_own",
         "_scratch",
-        "_tree",
         "_until",
         "before",
+        "below",
         "created",
         "name",
-        "name_length",
         "ref",
+        "settings",
+        "tree",
     )
 
     def __init__(self, guest: Guest, name: str, *, create: bool) -> None:
@@ -143,17 +156,18 @@ class Repository:
         self.created = False
         self.ref: bytes | None = None
         self.before: str | None = None
-        self.name_length = 40
+        self.below = normal(path)
+        self.settings = Settings()
         self._git = self._own = self._scratch = -1
-        self._locked = True
+        self._index: bytes | None = None  # the repository's, as it was
         self._names: set[bytes] = set()  # what is at the top of .git
         self._until = 0.0
         with guest.identity:
-            self._tree = open_directory(guest.root, normal(path), path)
+            self.tree = open_directory(guest.root, self.below, path)
             try:
                 self._git = self._open(create=create)
             except BaseException:
-                close_parent(guest.root, self._tree)
+                close_parent(guest.root, self.tree)
                 raise
 
     def __enter__(self) -> Repository:  # noqa: PYI034 - typing.Self is not for 3.8
@@ -174,35 +188,82 @@ class Repository:
         self._close()
 
     def git(
-        self, arguments: Sequence[str], *, stdin: bytes = b"", limit: int = 4 << 20
+        self, arguments: Sequence[str], *, stdin: bytes = b"", limit: int = 4 << 20, index: str = THEIRS
     ) -> tuple[Ended, bytes, str]:
         """Run git here: how it ended, what it wrote (at most ``limit`` bytes), and its complaint in one line.
+
+        Args:
+            arguments: the command and what belongs to it. One that writes no files of the working tree.
+            stdin: what it reads.
+            limit: of its output, in bytes.
+            index: which index it uses; it may write ``NEXT`` and ``OWN``.
 
         Raises:
             StepError: the image has no git, time ran out, a signal ended it, or it wrote more than that.
         """
+        own = self._guest.config.scratch[0] + "/" + _OWN
         output, complaint = Whole(limit), HeadTail(4096)
+        # To git a commit is a matter of its index alone; it would look at every file of the tree for nothing.
+        place = own + "/nothing" if arguments[0] == "commit" else "."
         program = Program(
             [require_tool("git"), "--no-pager", "--literal-pathspecs", *arguments],
-            cwd=self._tree,
+            cwd=self.tree,
             sinks=[((1,), output), ((2,), complaint)],
             stdin=stdin,
             extra={
-                "GIT_DIR": self._guest.config.scratch[0] + "/" + _OWN,
-                "GIT_INDEX_FILE": ".git/index",
-                "GIT_OBJECT_DIRECTORY": ".git/objects",
-                "GIT_WORK_TREE": ".",
+                "GIT_DIR": own,
+                "GIT_INDEX_FILE": f"{self._within()}/{index}" if index == THEIRS else f"{own}/{index}",
+                "GIT_OBJECT_DIRECTORY": self._within() + "/.git/objects",
+                "GIT_OPTIONAL_LOCKS": "0",
+                "GIT_WORK_TREE": place,
             },
         )
         surveyed = self._guest.surveyed
         ended = run(self._guest, program, max(0.0, self._until - time.monotonic()))
         self._guest.surveyed = surveyed  # git makes files and directories, and no pipe or link where it looks
-        words = " ".join(complaint.text().split())[:_REASON_LIMIT]
         if ended.timed_out or ended.signal is not None:
             raise StepError(f"git {arguments[0]}: {ended.manner()}", {"exhausted": ended.exhausted})
         if output.cut:
             raise StepError(f"git {arguments[0]} wrote more than {limit} bytes", {"exhausted": ["output"]})
-        return ended, bytes(output.data), words
+        return ended, bytes(output.data), complaint.text()
+
+    def must(
+        self, arguments: Sequence[str], *, stdin: bytes = b"", limit: int = 4 << 20, index: str = THEIRS
+    ) -> bytes:
+        """The same, and it must end well: what it wrote.
+
+        Raises:
+            StepError: see ``git``; or it failed.
+        """
+        ended, output, complaint = self.git(arguments, stdin=stdin, limit=limit, index=index)
+        if ended.code != 0:
+            raise failure(ended, complaint)
+        return output
+
+    def must_be_at_rest(self) -> None:
+        """See that nothing of the user's is under way here that a commit would conclude or disturb.
+
+        Raises:
+            StepError: something is.
+        """
+        for name, what in _UNFINISHED:
+            if name in self._names:
+                raise StepError(
+                    f"{what} is unfinished here (.git/{name.decode()}); conclude or abort it, then commit"
+                )
+        if _LOCK in self._names:
+            raise StepError("file exists: .git/index.lock; another git is at work, or died")
+
+    def begin(self) -> None:
+        """Make ``NEXT`` from the repository's index."""
+        with self._guest.identity:
+            self._index = git_files.read(self._git, b"index", _INDEX_LIMIT)
+            if self._index is not None:
+                git_files.write_new(self._own, NEXT.encode(), self._index)
+
+    def time_is_left(self) -> bool:
+        """Whether this call may go on."""
+        return time.monotonic() < self._until
 
     @property
     def branch(self) -> str | None:
@@ -210,10 +271,10 @@ class Repository:
         return None if self.ref is None else self.ref.decode("utf-8", "backslashreplace")
 
     def publish(self) -> str:
-        """Carry the commit that git made into the repository of the workspace; its name.
+        """Carry the commit that git made, and ``NEXT``, into the repository of the workspace; its name.
 
         Raises:
-            StepError: git made none, or it cannot be carried over.
+            StepError: git made none, or it cannot be carried over; then nothing was.
         """
         with self._guest.identity:
             place = self.ref or b"HEAD"
@@ -221,17 +282,23 @@ class Repository:
             if commit is None or commit == self.before:
                 raise StepError("git made no commit")
             git_files.must_be_file(self._git, _object_path(commit), missing=False)
-            git_files.replace(self._git, place, commit.encode() + b"\n", self._record)
-            for path in filter(self._may_have, _STATE):
-                if not git_files.exists(self._own, path):
-                    git_files.remove(self._git, path)
+            index = git_files.read(self._own, NEXT.encode(), _INDEX_LIMIT)
+
+            def move() -> None:
+                if git_files.read(self._git, b"index", _INDEX_LIMIT) != self._index:
+                    raise StepError("the index was changed by somebody else meanwhile")
+                git_files.replace(self._git, place, commit.encode() + b"\n", self._record)
+
+            if index is None:
+                raise StepError("git wrote no index")
+            git_files.replace(self._git, b"index", index, move)
             if self._at() != commit:
                 raise StepError("the commit was made and HEAD is not at it")
         return commit
 
     def _open(self, *, create: bool) -> int:
         try:
-            mode = os.stat(".git", dir_fd=self._tree, follow_symlinks=False).st_mode
+            mode = os.stat(".git", dir_fd=self.tree, follow_symlinks=False).st_mode
         except FileNotFoundError:
             if not create:
                 raise StepError("not a git repository: " + self.name) from None
@@ -243,7 +310,7 @@ class Repository:
             raise StepError("unsupported repository: .git is no directory: " + self.name)
         fd = -1
         try:
-            fd = os.open(".git", _DIRECTORY, dir_fd=self._tree)
+            fd = os.open(".git", _DIRECTORY, dir_fd=self.tree)
             linked = git_files.exists(fd, b"commondir")  # references and objects would come from elsewhere
         except OSError as error:
             if fd >= 0:
@@ -259,9 +326,9 @@ class Repository:
         made = []
         try:
             for folder in (".git", ".git/objects", ".git/refs", ".git/refs/heads"):
-                os.mkdir(folder, 0o755, dir_fd=self._tree)
+                os.mkdir(folder, 0o755, dir_fd=self.tree)
                 made.append(folder)
-            git = os.open(".git", _DIRECTORY, dir_fd=self._tree)
+            git = os.open(".git", _DIRECTORY, dir_fd=self.tree)
             try:
                 git_files.write_new(git, b"HEAD", b"ref: refs/heads/main\n")
                 plain = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n"
@@ -270,7 +337,7 @@ class Repository:
                 os.close(git)
         except (OSError, StepError) as error:
             if made:
-                remove_tree(self._tree, ".git")
+                remove_tree(self.tree, ".git")
             raise error if isinstance(error, StepError) else step_error(error, ".git") from None
         self.created = True
 
@@ -290,22 +357,22 @@ class Repository:
         self.before = self._at()
         if self.ref is None and self.before is None:
             raise StepError("not a git repository: " + self.name)
-        carried = _carried(git_files.read(self._git, _CONFIG, _FILE_LIMIT) or b"")
-        self.name_length = 64 if b"sha256" in carried else 40
+        for name in (b"config", b"config.worktree"):
+            if name == _CONFIG or self.settings.per_worktree:
+                self.settings.take(git_files.read(self._git, name, _FILE_LIMIT) or b"", name.decode())
         for path in (*_WRITTEN, b"logs/" + (self.ref or b"HEAD")):
             if self._may_have(path):
                 git_files.must_be_file(self._git, path)
         if git_files.read(self._git, _BORROWED, _FILE_LIMIT):
             raise StepError("unsupported repository: it borrows objects from another: " + self.name)
-        self._locked = _LOCK in self._names
         entries = self._guest.surveyed.get(self.name)
         if entries is None or self._guest.config.shared:  # where the host's user may make anything meanwhile
-            entries = self._guest.surveyed[self.name] = survey(self._tree, self._within())
-        allowed = _allowed_s(self._tree, entries, shared=self._guest.config.shared)
+            entries = self._guest.surveyed[self.name] = survey(self.tree, self._within())
+        allowed = _allowed_s(self.tree, entries, shared=self._guest.config.shared)
         self._until = began + min(allowed, self._guest.config.limits.call_s)
-        self._make_own(head, carried)
+        self._make_own(head)
 
-    def _make_own(self, head: bytes, carried: bytes) -> None:
+    def _make_own(self, head: bytes) -> None:
         scratch = self._guest.config.scratch[0]
         try:
             self._scratch = os.open(scratch, _DIRECTORY)
@@ -313,15 +380,16 @@ class Repository:
             os.mkdir(_OWN, 0o700, dir_fd=self._scratch)
             self._own = os.open(_OWN, _DIRECTORY, dir_fd=self._scratch)
             os.mkdir("refs", 0o700, dir_fd=self._own)
+            os.mkdir("nothing", 0o700, dir_fd=self._own)
             for name in self._shared_indices():
                 os.symlink(f"{self._within()}/.git/{name}", name, dir_fd=self._own)
         except OSError as error:
             raise step_error(error, scratch) from None
-        git_files.write_new(self._own, _CONFIG, _OURS + carried)
+        git_files.write_new(self._own, _CONFIG, _OURS + self.settings.carried)
         git_files.write_new(self._own, b"HEAD", head)
         if self.ref is not None and self.before is not None:
             git_files.write_new(self._own, self.ref, self.before.encode() + b"\n")
-        for path in filter(self._may_have, (*_COPIED, *_STATE)):
+        for path in filter(self._may_have, _COPIED):
             text = git_files.read(self._git, path, _FILE_LIMIT)
             if text is not None:
                 git_files.write_new(self._own, path, text)
@@ -353,7 +421,7 @@ class Repository:
     def _at(self) -> str | None:
         """The commit that HEAD is at now."""
         if self.ref is None:
-            return _object_name(self._head())
+            return git_files.object_name(self._head())
         found = git_files.loose(self._git, self.ref)
         if b"packed-refs" not in self._names:
             return found
@@ -374,15 +442,13 @@ class Repository:
 
     def _close(self) -> None:
         with self._guest.identity:
-            if not self._locked:  # git was killed while it held it
-                git_files.remove(self._git, _LOCK)
             if self._own >= 0:
                 os.close(self._own)
             if self._scratch >= 0:
                 remove_tree(self._scratch, _OWN)
                 os.close(self._scratch)
         os.close(self._git)
-        close_parent(self._guest.root, self._tree)
+        close_parent(self._guest.root, self.tree)
 
 
 def _allowed_s(tree: int, entries: int, *, shared: bool) -> float:
@@ -399,15 +465,24 @@ def _object_path(name: str) -> bytes:
     return f"objects/{name[:2]}/{name[2:]}".encode()
 
 
-def _carried(own: bytes) -> bytes:
-    """The settings that are carried over: lines of the plainest form alone, the rest stays out."""
-    section, kept = b"", []
-    for raw in own.split(b"\n"):
-        line = raw.strip()
-        if line.startswith(b"["):
-            section = line[1:-1].lower() if line.endswith(b"]") else b""
-            continue
-        key, equals, value = (part.strip() for part in line.partition(b"="))
-        if key.lower() in _CARRIED.get(section, ()) and equals and value.isalnum():
-            kept.append(b"[%s]\n\t%s = %s\n" % (section, key.lower(), value))
-    return b"".join(kept)
+def failure(ended: Ended, complaint: str) -> StepError:
+    """Why git failed, in its own words; the words that hold a path of some machine are told beside the facts.
+
+    A repository names places of the machine it comes from (objects borrowed from another, a submodule's
+    directory), and git repeats them. What is proved of a step holds on any machine, so of every line it has
+    what stands before such a path.
+    """
+    whole = " ".join(complaint.split())[:_REASON_LIMIT]
+    lines = [_before_place(line) for line in complaint.splitlines()]
+    words = " ".join(" ".join(lines).split())[:_REASON_LIMIT]
+    return StepError(words or f"git ended with exit={ended.code}", {"meta": {"complaint": whole}})
+
+
+def _before_place(line: str) -> str:
+    """A line up to the first absolute path, or one that climbs."""
+    for at, c in enumerate(line):
+        if c in "/~\\" and (at == 0 or not (line[at - 1].isalnum() or line[at - 1] in "_-.")):
+            return line[:at].rstrip(" '\"`(=:") + " ..."
+        if line.startswith("../", at):
+            return line[:at].rstrip(" '\"`(=:") + " ..."
+    return line

@@ -17,7 +17,8 @@ __all__ = ["guest_config"]
 def guest_config(policy: Policy, *, principal: str, privileges: Privileges | None = None) -> dict[str, Any]:
     """JSON-able settings for the guest.
 
-    Keys: ``repositories`` (number as text -> directory), ``push`` (``deny`` or ``quarantine``),
+    Keys: ``repositories`` (number as text -> directory), ``push`` (``deny`` or ``quarantine``), ``git``
+    (``stage``: ``changed`` or ``all``),
     ``withheld`` (methods that are refused), ``tests`` (``timeout_s``, ``honour_project_config``,
     ``isolation``), ``search`` (``max_pattern_bytes``), ``bottles`` (``max_count``, ``max_bytes``; the
     messages that wait, ``in``, are the run's to add) and ``fleet``: ``spells`` (``name``, ``level``,
@@ -43,6 +44,7 @@ def guest_config(policy: Policy, *, principal: str, privileges: Privileges | Non
     return {
         "repositories": dict(policy.git.repositories),
         "push": push,
+        "git": {"stage": policy.git.stage},
         "withheld": withheld,
         "tests": tests,
         "search": policy.search.model_dump(),

@@ -46,7 +46,7 @@ class Paths(Section):
 
 
 class Git(Section):
-    """Which repositories a trail's numbers and names mean, and whether a push goes into quarantine."""
+    """Which repositories a trail's numbers and names mean, what commits take, and where pushes go."""
 
     repositories: Annotated[
         Mapping[Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$")], Directory],
@@ -55,6 +55,7 @@ class Git(Section):
         Narrow(agreed),
     ] = FrozenMapping({"0": ".", "1": "."})
     push: Annotated[Literal["deny", "quarantine"], Narrow(stricter_word("deny", "quarantine"))] = "deny"
+    stage: Annotated[Literal["changed", "all"], Narrow(stricter_word("changed", "all"))] = "changed"
 
 
 class Tests(Section):

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.policy import Policy
-from sandbox_runner.record import Check, Divergence, RunRecord, RunStatus, SnapshotCheck, compare_records
+from sandbox_runner.record import (
+    Check,
+    Divergence,
+    RunInfo,
+    RunRecord,
+    RunStatus,
+    SnapshotCheck,
+    compare_records,
+)
 from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.progress import OnProgress, silent
 from sandbox_runner.runner.runner import Runner
@@ -65,6 +73,7 @@ def replay_record(
         replayed = runner.run(
             recorded.trail(),
             base=info.base_snapshot,
+            origin=_origin(info),
             fail_fast=info.options.get("fail_fast") is True,
             runs=Path(folder),
         )
@@ -78,6 +87,12 @@ def replay_record(
         where = "as a whole" if divergence.step is None else f"at step {step_number(divergence.step)}"
         detail = f"the replay diverges {where} in {divergence.field}"
     return [Check("replay", divergence is None, detail)], divergence
+
+
+def _origin(info: RunInfo) -> str | None:
+    """What commits were measured against; the record says so where it was not the base."""
+    told = info.options.get("origin", info.base_snapshot)
+    return told if isinstance(told, str) else None
 
 
 def snapshot_check(store: SnapshotStore) -> SnapshotCheck:

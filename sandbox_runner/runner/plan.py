@@ -26,6 +26,8 @@ class Wishes:
     Attributes:
         workspace: directory whose copy the run works on; None for an empty workspace.
         base: name of the snapshot the run works on, instead of a directory.
+        origin: digest of the snapshot that commits are measured against, empty for an empty tree; None for
+            the base, or for what the runs began with that it came from.
         bind: work in ``workspace`` itself; for trusted trails only.
         exclude: gitignore-style patterns of what the copy leaves out.
         gitignore: leave out what the directory's own ``.gitignore`` files name.
@@ -37,6 +39,7 @@ class Wishes:
 
     workspace: Path | None = None
     base: str | None = None
+    origin: str | None = None
     bind: bool = False
     exclude: tuple[str, ...] = ()
     gitignore: bool = False

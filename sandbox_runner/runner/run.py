@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import ExitCode, InterruptedRunError, OutOfMemoryError, SandboxRunnerError
+from sandbox_runner.guest.origin import pack_origin
 from sandbox_runner.policy import Admission, GuardedWorld, Policy, Privileges, refused_outcome
 from sandbox_runner.record import (
     ImageInfo,
@@ -32,6 +33,7 @@ from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
 from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.inputs import TrailInput
+from sandbox_runner.runner.origin import origin_of
 from sandbox_runner.runner.plan import Wishes, may_run, sandbox_spec
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
 from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
@@ -88,6 +90,7 @@ class Run:
     principal: str
     tenant: str
     runs: Path
+    earlier: Path
     store: SnapshotStore
     image: str | None
     image_for: Callable[[Engine, Callable[[str], None]], str | None]
@@ -156,10 +159,11 @@ class Run:
             base = self._base()
             # A sandbox that cannot be had is the caller's to know; the record begins with the run.
             sandbox = starting.sandbox()
-            with self._open(base) as directory:
+            origin = self._origin(base)
+            with self._open(base, origin) as directory:
                 try:
                     with self.cancellation.covering(sandbox):
-                        self._replay(sandbox, base, directory, ending)
+                        self._replay(sandbox, base, origin, directory, ending)
                 except SandboxRunnerError as problem:
                     if self.cancellation.cancelled:
                         ending.interrupt()
@@ -190,8 +194,33 @@ class Run:
         )
         return self.store.capture(source, label=f"base of {self.run_id}")
 
+    def _origin(self, base: Snapshot | None) -> str | None:
+        """The digest of the tree that commits are measured against; None for an empty one."""
+        if self.wishes.origin is not None:
+            return self.wishes.origin or None
+        if base is None or self.wishes.base is None:
+            return None if base is None else base.digest
+        return origin_of(base, self.store, self.earlier)
+
+    def _fill(self, sandbox: Sandbox, base: Snapshot | None, origin: str | None) -> None:
+        """Bring the base into the sandbox, and tell the guest what the work began with."""
+        if base is not None and not self.wishes.bind:
+            self.store.fill(base.digest, sandbox)
+        if not sandbox.commits:
+            return
+        if self.wishes.bind:  # what a base leaves out is in the user's directory all the same
+            sandbox.note_present()
+        elif origin is not None:
+            entries = self.store.entries(origin)
+            sandbox.note_origin(pack_origin((e.kind, e.executable, e.digest, e.path) for e in entries))
+
     def _replay(
-        self, sandbox: Sandbox, base: Snapshot | None, directory: RunDirectory, ending: _Ending
+        self,
+        sandbox: Sandbox,
+        base: Snapshot | None,
+        origin: str | None,
+        directory: RunDirectory,
+        ending: _Ending,
     ) -> None:
         clipped = clipped_limits(self.privileges.resources, sandbox.resources)
         told = f"; this machine has less than the policy allows: {', '.join(clipped)}" if clipped else ""
@@ -205,8 +234,7 @@ class Run:
             seccomp_sha256=seccomp_sha256(),
             runtime=sandbox.runtime.name,
         )
-        if base is not None and not self.wishes.bind:
-            self.store.fill(base.digest, sandbox)
+        self._fill(sandbox, base, origin)
         if not self.privileges.writes:
             sandbox.seal()
         recorder = directory.recorder(log=self.log, context={"container": sandbox.container_id[:12]})
@@ -271,8 +299,8 @@ class Run:
 
     # -- the record -----------------------------------------------------------------------------------------
 
-    def _open(self, base: Snapshot | None = None) -> RunDirectory:
-        trail = self.source.trail
+    def _open(self, base: Snapshot | None = None, origin: str | None = None) -> RunDirectory:
+        trail, known = self.source.trail, None if base is None else base.digest
         info = RunInfo(
             run_id=self.run_id,
             tenant=self.tenant,
@@ -287,10 +315,10 @@ class Run:
                 source=self.source.source,
             ),
             policy=PolicyInfo(name=self.policy.name, sha256=self.policy.sha256),
-            base_snapshot=None if base is None else base.digest,
+            base_snapshot=known,
             principal=self.principal,
             limits=self.privileges.resources.model_dump(mode="json"),
-            options=self._options(),
+            options={**self._options(), **({} if origin == known else {"origin": origin or ""})},
             versions={"sandbox_runner": version("sandbox-runner"), "python": platform.python_version()},
             labels=dict(self.wishes.labels),
         )

@@ -99,6 +99,7 @@ class Runner:
         *,
         workspace: str | Path | None = None,
         base: str | None = None,
+        origin: str | None = None,
         bind: bool = False,
         exclude: tuple[str, ...] = (),
         gitignore: bool = False,
@@ -113,6 +114,9 @@ class Runner:
             trail: a trail's or worklog's file, or its bytes.
             workspace: directory whose copy the trail works on; it is never written.
             base: a snapshot to work on instead, by digest, prefix or tag.
+            origin: the digest of the snapshot that commits are measured against, as a record has it in its
+                options; empty for an empty tree. None for the base, or for what the run began with that left
+                the base behind.
             bind: work in ``workspace`` itself. For trails you trust: nothing protects the directory.
             exclude: gitignore-style patterns of what the copy leaves out.
             gitignore: leave out what the directory's ``.gitignore`` files name.
@@ -131,6 +135,7 @@ class Runner:
         wishes = Wishes(
             workspace=None if workspace is None else Path(workspace),
             base=base,
+            origin=origin,
             bind=bind,
             exclude=tuple(exclude),
             gitignore=gitignore,
@@ -186,6 +191,7 @@ class Runner:
             principal=principal_of(source.trail, self.principal),
             tenant=self.tenant,
             runs=wishes.runs or self.home.runs(self.tenant),
+            earlier=self.home.runs(self.tenant),
             store=store,
             image=self.image,
             image_for=self._image_for,

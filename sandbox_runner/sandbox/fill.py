@@ -1,5 +1,7 @@
 """Copies a directory of the host into a sandbox's workspace, through the stream; the directory is only read.
 
+What was copied is what the run begins with, so the guest is told it as well where calls may commit.
+
 The walk is the one that runs in the guest: no link is followed, no special file opened.
 """
 
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from sandbox_runner.errors import WorkspaceError
 from sandbox_runner.guest import tree_records as records
+from sandbox_runner.guest.origin import pack_origin
 from sandbox_runner.guest.tree import fetch, scan
 from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK, OMISSION, PIECE_FAILED
 from sandbox_runner.sandbox.sandbox import Sandbox
@@ -32,31 +35,39 @@ def fill(sandbox: Sandbox, directory: Path) -> None:
     except OSError as error:
         raise WorkspaceError(f"The workspace {directory} cannot be opened: {error.strerror}.") from error
     try:
-        for answer in sandbox.put(_bodies(root, directory, sandbox)):
+        entries = _entries(root, directory, sandbox)
+        for answer in sandbox.put(_bodies(root, entries, directory)):
             for refusal in records.read_refusals(answer):
                 reason = os.strerror(refusal.errno)
                 raise WorkspaceError(
                     f"The workspace {directory} does not fit: {_shown(refusal.path)}: {reason}.",
                     hint="raise resources.workspace or resources.workspace_inodes in the policy",
                 )
+        if sandbox.commits:
+            sandbox.note_origin(
+                pack_origin((entry.kind, entry.detail, entry.digest, entry.path) for entry in entries)
+            )
     finally:
         os.close(root)
 
 
-def _bodies(root: int, directory: Path, sandbox: Sandbox) -> Iterator[bytes]:
-    """Put records, parents first, in bodies of about a mebibyte."""
+def _entries(root: int, directory: Path, sandbox: Sandbox) -> list[records.Scan]:
+    """Everything that is to be copied, parents first."""
     resources = sandbox.spec.resources
     limits = {"max_entries": resources.workspace_inodes, "max_total_bytes": resources.workspace}
-    body = bytearray()
-    files: list[records.Scan] = []
     try:
-        for entry in _entries(root, limits, directory):
-            if entry.kind == DIRECTORY:
-                body += records.pack_put(DIRECTORY, 0, 0, entry.path, b"")
-            else:
-                files.append(entry)
+        return list(_scanned(root, limits, directory))
     except (OSError, ValueError) as error:
         raise WorkspaceError(f"The workspace {directory} cannot be read: {error}.") from error
+
+
+def _bodies(root: int, entries: list[records.Scan], directory: Path) -> Iterator[bytes]:
+    """Put records, parents first, in bodies of about a mebibyte."""
+    files = [entry for entry in entries if entry.kind != DIRECTORY]
+    body = bytearray()
+    for entry in entries:
+        if entry.kind == DIRECTORY:
+            body += records.pack_put(DIRECTORY, 0, 0, entry.path, b"")
     for start in range(0, len(files), _WANTS):
         for record in _contents(root, files[start : start + _WANTS], directory):
             if len(body) + len(record) > records.BODY_BYTES and body:
@@ -67,7 +78,7 @@ def _bodies(root: int, directory: Path, sandbox: Sandbox) -> Iterator[bytes]:
         yield bytes(body)
 
 
-def _entries(root: int, limits: dict[str, int], directory: Path) -> Iterator[records.Scan]:
+def _scanned(root: int, limits: dict[str, int], directory: Path) -> Iterator[records.Scan]:
     for _header, answer in scan(root, limits, b""):
         for entry in records.read_scan(answer):
             if entry.kind == OMISSION:

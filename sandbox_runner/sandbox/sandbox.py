@@ -296,6 +296,33 @@ class Sandbox:
         finally:
             self.channel.abandon()
 
+    @property
+    def commits(self) -> bool:
+        """Whether calls may commit here, so that the guest has to know what was there before."""
+        return "git_commit" not in self.guest.get("withheld", ())
+
+    def note_origin(self, bodies: Iterable[bytes]) -> None:
+        """Tell the guest what the run's work began with, see ``guest/origin.py``; before the first call.
+
+        Args:
+            bodies: scan records, each body of about a mebibyte.
+        """
+        try:
+            for body in bodies:
+                self.send("origin", {}, body, allowance_s=self.spec.deadlines.transfer)
+                if self.channel.outstanding >= _PUT_WINDOW:
+                    self.receive()
+            while self.channel.outstanding:
+                self.receive()
+        finally:
+            self.channel.abandon()
+
+    def note_present(self) -> None:
+        """Let the guest take down what is there now: what a run in a shared directory begins with."""
+        with self._explained():
+            for _answer in self._stream("origin", {"here": True}):
+                pass
+
     def seal(self) -> None:
         """The workspace is filled and nothing is to write: there is no way to write from here on."""
         self.request("seal")

@@ -102,6 +102,8 @@ class ContainerWorld(World):
         try:
             if workspace is not None:
                 fill(sandbox, Path(workspace))
+            elif sandbox.spec.bind is not None and sandbox.commits:
+                sandbox.note_present()
             if not sandbox.spec.writes:
                 sandbox.seal()
         except BaseException:

@@ -68,6 +68,11 @@ class Entry(NamedTuple):
     digest: bytes
 
     @property
+    def executable(self) -> int:
+        """1 for a file that its owner may execute, as a scan record has it."""
+        return self.mode >> 6 & 1 if self.kind == FILE else 0
+
+    @property
     def type(self) -> str:
         """``directory``, ``file`` or ``link``."""
         return _TYPES[self.kind]

@@ -1,4 +1,4 @@
-"""A repository that tells git to run programs: none of them runs, and the commit is made all the same."""
+"""A repository that tells git to run programs: none runs; one that would count is refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +70,21 @@ def test_set_the_traps():
     put(".gitmodules", '[submodule "nested"]\\n\\tpath = nested\\n\\turl = ./nested\\n\\tignore = none\\n')
 """
 
+WITHOUT_INCLUDES = """
+def test_it():
+    text = open(".git/config").read()
+    for line in ("path = /workspace/included", "attributesFile = /workspace/attributes"):
+        assert line in text
+        text = text.replace(line, "")
+    open(".git/config", "w").write(text)
+"""
+
+WITHOUT_FILTERS = """
+def test_it():
+    for path in (".gitattributes", ".git/info/attributes"):
+        open(path, "w").write("* diff=evil merge=evil")
+"""
+
 CHECK = """
 import os
 def test_nothing_ran():
@@ -99,6 +114,13 @@ def test_no_program_that_a_repository_names_is_run_by_commit_or_push(
     do = player(start_world(runtime=runtime, guest=GUEST))
     do("file_write", path="test_traps.py", content=TRAPS)
     assert do("test_run", test_path="test_traps.py", expected=1).status is Status.OK
+    said = []
+    for text in (WITHOUT_INCLUDES, WITHOUT_FILTERS):
+        said.append(do("git_commit", repo="0", message="first").text)
+        do("file_write", path="test_disarm.py", content=text)
+        assert do("test_run", test_path="test_disarm.py", expected=1).status is Status.OK
+    assert "core.attributesFile" in said[0] or "include.path" in said[0]
+    assert "the filter evil applies to " in said[1]
     first = do("git_commit", repo="0", message="first")
     assert (first.status, first.text) == (Status.OK, "git_commit: first")
     assert do("git_push", repo="0").status is Status.OK

@@ -1,0 +1,359 @@
+"""What a commit takes: the paths that this run changed, found by content, and staged by git's own plumbing.
+
+A run works on a copy of somebody's files, in which much may differ from the last commit that is none of the
+run's doing: edits that the user has not committed, files that were left out of the copy, contents that a
+filter of the user's would turn into something else. So the tree is compared with the one that the run's work
+began with (``origin``): kind, executable bit and SHA-256, never a time. What differs is staged where git
+would stage it: a path that is tracked, or one that is not ignored. What is gone is staged as deleted where it
+was there. In a repository that the run itself began, and where the policy says ``git.stage: all``, everything
+that differs from the last commit is staged; what was left out of the copy is left alone there too.
+
+The commit is what ``git commit --only -- PATHS`` makes: the last commit's tree and these paths, while what
+the user had staged stays staged. Whatever would make it another commit than git's own is refused in words
+before anything is staged.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+
+from sandbox_runner.guest.origin import Origin, belongs, content_of
+from sandbox_runner.guest.outcome import StepError
+from sandbox_runner.guest.paths import PATH_LIMIT, close_parent, open_directory
+from sandbox_runner.guest.repository import NEXT, OWN, THEIRS, Repository
+from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK, read_scan
+from sandbox_runner.guest.tree_walk import Limits, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sandbox_runner.guest.context import Guest
+
+__all__ = ["Staged", "stage"]
+
+_PATHS_LIMIT = 128 << 20
+_SHOWN = 300
+_POINTER_LIMIT = 4096
+_LINKED = b"160000"  # the mode of another repository's commit
+_NO_FILTER = (b"unspecified", b"unset")
+_NOTHING = {
+    False: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    True: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}  # the empty tree, which git knows without having it, by whether names are of SHA-256
+
+
+class Staged:
+    """What is staged, and in which index.
+
+    Attributes:
+        index: from which the commit is made.
+        changed: git's status letter, a blank, and the path, of what differs from the last commit in it.
+        left: the same of what the user had staged and what is untracked, both not part of it.
+    """
+
+    __slots__ = ("changed", "index", "left")
+
+    def __init__(self, index: str, changed: list[bytes], left: list[bytes]) -> None:
+        self.index = index
+        self.changed = changed
+        self.left = left
+
+
+def stage(guest: Guest, repository: Repository) -> Staged:
+    """Stage what belongs to a commit; the repository's own index is not touched.
+
+    Raises:
+        StepError: nothing does; or no commit can be made that equals git's own.
+    """
+    return _Stage(guest, repository).run()
+
+
+class _Stage:
+    """The state of one staging.
+
+    ``tracked`` has mode and tag of every path that is in the index, or only in the last commit; ``others``
+    are the untracked paths that are not ignored, a directory that is a repository with a slash at its end.
+    """
+
+    def __init__(self, guest: Guest, repository: Repository) -> None:
+        self._guest = guest
+        self._repository = repository
+        self._origin: Origin = guest.origin or Origin()
+        self._prefix = b"".join(part + b"/" for part in repository.below)
+        self._begun = repository.created or not self._origin.kind(self._prefix + b".git")
+        self._all = self._begun or guest.config.git.stage == "all"
+        self._tracked: dict[bytes, tuple[bytes, bytes]] = {}
+        self._others: list[bytes] = []
+        self._theirs: dict[bytes, bytes] = {}  # what the user has staged: the status letter of each path
+
+    def run(self) -> Staged:
+        repository = self._repository
+        repository.must_be_at_rest()
+        self._list()
+        paths = self._different() if self._all else self._changed()
+        if not paths:
+            raise _nothing()
+        self._must_equal_git(paths)
+        repository.begin()
+        index = NEXT
+        if not self._all:
+            index = OWN
+            if repository.before is not None:
+                repository.must(["read-tree", repository.before], index=OWN)
+        self._must_not_be_filtered(paths, index)
+        self._update(paths, index)
+        changed = [letter + b" " + path for letter, path in self._statuses(index)]
+        if not changed:
+            raise _nothing()
+        if index != NEXT:
+            assumed = [path for path in paths if self._tracked.get(path, (b"", b"H"))[1].islower()]
+            if assumed:
+                self._feed(["--no-assume-unchanged"], assumed, NEXT)
+            self._update(paths, NEXT)
+        return Staged(index, changed, self._left(set(paths)))
+
+    # -- what there is --------------------------------------------------------------------------------------
+
+    def _list(self) -> None:
+        listed = self._repository.must(
+            ["ls-files", "-z", "-v", "--stage", "--cached", "--others", "--exclude-standard"],
+            limit=_PATHS_LIMIT,
+        )
+        for line in listed.split(b"\0")[:-1]:
+            if line.startswith(b"? "):
+                self._others.append(line[2:])
+                continue
+            head, _, path = line.partition(b"\t")
+            tag, mode, _name, stage_ = head.split(b" ")
+            if stage_ != b"0":
+                raise StepError("unmerged: " + _shown(path) + "; resolve it and stage it, then commit")
+            self._tracked[path] = (mode, tag)
+        if not self._all:
+            for letter, path in self._statuses(THEIRS):
+                self._theirs[path] = letter
+                self._tracked.setdefault(path, (b"", b"H"))
+
+    def _statuses(self, index: str) -> Iterable[tuple[bytes, bytes]]:
+        """Where an index differs from the last commit: status letters and paths."""
+        base = self._repository.before or _NOTHING[self._repository.settings.wide]
+        output = self._repository.must(
+            ["diff-index", "--cached", "--name-status", "--no-renames", "-z",
+             base, "--"],
+            limit=_PATHS_LIMIT,
+            index=index,
+        )  # fmt: skip
+        fields = output.split(b"\0")[:-1]
+        return zip(fields[::2], fields[1::2])  # noqa: B905 - the guest's Python may lack strict=
+
+    def _different(self) -> list[bytes]:
+        """Everything that differs from the index; of what is gone only what was there in the beginning."""
+        listed = self._repository.must(
+            ["ls-files", "-z", "--deleted", "--modified"], limit=_PATHS_LIMIT
+        ).split(b"\0")[:-1]
+        with self._guest.identity:
+            found = [
+                path
+                for path in dict.fromkeys(listed)
+                if self._begun or self._was_there(path) or _mode(self._repository.tree, path)
+            ]
+        return sorted([*found, *(path.rstrip(b"/") for path in self._others)])
+
+    def _was_there(self, path: bytes) -> bool:
+        """Whether what git tracks at a path was there in the beginning."""
+        kinds = (DIRECTORY,) if self._tracked[path][0] == _LINKED else (FILE, LINK)
+        return self._origin.kind(self._prefix + path) in kinds
+
+    def _changed(self) -> list[bytes]:
+        """Every path of which this run changed what git would commit."""
+        others = set(self._others)
+        present, paths = set(), []
+        for path, content in self._walk():
+            present.add(path)
+            if self._origin.changed(self._prefix + path, content) and (
+                path in self._tracked or path in others
+            ):
+                paths.append(path)
+        for path, (mode, _tag) in self._tracked.items():
+            if mode == _LINKED:
+                if path not in present and self._moved(path):
+                    paths.append(path)
+            elif path not in present and self._was_there(path):
+                paths.append(path)
+        paths += [path[:-1] for path in self._others if path.endswith(b"/") and self._moved(path[:-1])]
+        return sorted(set(paths))
+
+    def _walk(self) -> Iterable[tuple[bytes, bytes]]:
+        """Path and content of every file and link of the working tree."""
+        limits = Limits(
+            max_entries=1_000_000,
+            max_file_bytes=1 << 50,
+            max_total_bytes=1 << 50,
+            max_path_bytes=PATH_LIMIT,
+            max_scan_bytes=1 << 30,
+        )
+        with self._guest.identity:
+            for record in walk(self._repository.tree, limits, keep=lambda path, _: not _is_git(path)):
+                if not self._repository.time_is_left():
+                    raise StepError("timeout", {"exhausted": ["time"]})
+                for entry in read_scan(record):
+                    if entry.kind in {FILE, LINK}:
+                        yield entry.path, content_of(entry)
+
+    # -- repositories within --------------------------------------------------------------------------------
+
+    def _moved(self, path: bytes) -> bool:
+        """Whether this run made or removed another repository at a path, or moved its HEAD."""
+        place = self._prefix + path
+        pointer = place + b"/.git"
+        with self._guest.identity:
+            mode = _mode(self._repository.tree, path + b"/.git")
+            if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                gone = _mode(self._repository.tree, path) == 0
+                return gone and self._origin.kind(place) == DIRECTORY
+            if not self._origin.kind(pointer):
+                return True
+            if self._origin.kind(pointer) != (DIRECTORY if stat.S_ISDIR(mode) else FILE):
+                return True
+            inside = pointer
+            if stat.S_ISREG(mode):
+                target = _led_to(self._repository.tree, path)
+                if target is None:
+                    return False
+                inside = posixpath.normpath(place + b"/" + target)
+            now = self._references(inside)
+        above = inside + b"/"
+        before = {
+            name: content for name, content in self._origin.references.items() if name.startswith(above)
+        }
+        kept = {name: content for name, content in before.items() if content[0] != DIRECTORY}
+        return now is not None and now != kept
+
+    def _references(self, place: bytes) -> dict[bytes, bytes] | None:
+        """What says where the HEAD of a repository of the workspace is; ``None`` where it is elsewhere."""
+        parts = place.split(b"/")
+        if b".." in parts or place.startswith(b"/"):
+            return None
+        try:
+            fd = open_directory(self._guest.root, parts, "")
+        except StepError:
+            return None
+        try:
+            found = {}
+            top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+            try:
+                for record in walk(top, Limits(), keep=_refers):
+                    for entry in read_scan(record):
+                        if entry.kind in {FILE, LINK} and belongs(b".git/" + entry.path):
+                            found[place + b"/" + entry.path] = content_of(entry)
+            finally:
+                os.close(top)
+        finally:
+            close_parent(self._guest.root, fd)
+        return found
+
+    # -- what stands in the way -----------------------------------------------------------------------------
+
+    def _must_equal_git(self, paths: Sequence[bytes]) -> None:
+        settings = self._repository.settings
+        if settings.withheld:
+            raise StepError(f"this commit would not be git's own: {settings.withheld[0]}")
+        for path in paths:
+            if path not in self._tracked and settings.excludes:
+                raise StepError(
+                    "this commit would not be git's own: core.excludesFile names ignore rules that this run "
+                    "does not see, and this path is not tracked yet: " + _shown(path)
+                )
+            if self._tracked.get(path, (b"", b"H"))[1] in b"Ss":
+                raise StepError("outside of the sparse checkout: " + _shown(path))
+        if settings.ignores_case:
+            names = {path.lower(): path for path in self._tracked}
+            for path in paths:
+                if names.get(path.lower(), path) != path and path not in self._tracked:
+                    raise StepError(
+                        f"core.ignoreCase is on, and {_shown(path)} differs from "
+                        f"{_shown(names[path.lower()])} by case alone"
+                    )
+
+    def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
+        """No filter runs here, and what it would have kept out of the commit must not get in."""
+        with self._guest.identity:
+            files = [path for path in paths if stat.S_ISREG(_mode(self._repository.tree, path))]
+        if not files:
+            return
+        said = self._repository.must(
+            ["check-attr", "-z", "--stdin", "filter"], stdin=_joined(files), limit=_PATHS_LIMIT, index=index
+        )
+        fields = said.split(b"\0")[:-1]
+        for path, value in zip(fields[::3], fields[2::3]):  # noqa: B905 - as above
+            if value not in _NO_FILTER:
+                raise StepError(
+                    f"the filter {_shown(value)} applies to {_shown(path)}, and no filter runs here: "
+                    "commit it yourself, or take the attribute away",
+                    {"filter": _shown(value), "path": _shown(path)},
+                )
+
+    # -- staging --------------------------------------------------------------------------------------------
+
+    def _update(self, paths: Sequence[bytes], index: str) -> None:
+        """What ``git add`` and ``git rm`` do, by plumbing.
+
+        The commands run ``git status`` in every nested repository, and *its* configuration is believed there.
+        """
+        self._feed(["--add", "--remove", "--replace"], paths, index)
+
+    def _feed(self, options: Sequence[str], paths: Sequence[bytes], index: str) -> None:
+        self._repository.must(["update-index", *options, "-z", "--stdin"], stdin=_joined(paths), index=index)
+
+    def _left(self, taken: set[bytes]) -> list[bytes]:
+        staged = [letter + b" " + path for path, letter in self._theirs.items() if path not in taken]
+        return [*staged, *(b"? " + path for path in self._others if path.rstrip(b"/") not in taken)]
+
+
+def _nothing() -> StepError:
+    return StepError("nothing to commit", {"reason": "empty"})
+
+
+def _joined(paths: Iterable[bytes]) -> bytes:
+    return b"".join(path + b"\0" for path in paths)
+
+
+def _shown(name: bytes) -> str:
+    text = name.decode("utf-8", "backslashreplace")
+    return text if len(text) <= _SHOWN else "..." + text[-_SHOWN:]
+
+
+def _is_git(path: bytes) -> bool:
+    return path.rpartition(b"/")[2] == b".git"
+
+
+def _refers(path: bytes, is_directory: bool) -> bool:
+    return path == b"refs" or belongs(b".git/" + path) if is_directory else belongs(b".git/" + path)
+
+
+def _mode(tree: int, path: bytes) -> int:
+    """The mode of what is at a path; 0 where there is nothing.
+
+    Raises:
+        OSError: nobody can tell.
+    """
+    try:
+        return os.stat(path, dir_fd=tree, follow_symlinks=False).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _led_to(tree: int, path: bytes) -> bytes | None:
+    """Where the file ``.git`` of a directory leads, relative to that; ``None`` for a place elsewhere."""
+    try:
+        fd = os.open(path + b"/.git", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=tree)
+    except OSError:
+        return None
+    try:
+        text = os.read(fd, _POINTER_LIMIT).rstrip(b"\r\n")
+    finally:
+        os.close(fd)
+    target = text[len(b"gitdir: ") :]
+    return target if text.startswith(b"gitdir: ") and not target.startswith(b"/") else None

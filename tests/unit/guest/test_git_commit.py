@@ -1,0 +1,239 @@
+"""A commit takes what this run changed, and equals git's own commit of those paths."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox_runner.guest import repository
+from sandbox_runner.guest.context import Guest
+from sandbox_runner.guest.dispatch import answer_call
+from sandbox_runner.guest.origin import Origin
+from sandbox_runner.guest.tree import scan
+from tests.unit.guest.in_process import guest_in, start
+
+ENVIRONMENT = {
+    **{name: os.environ[name] for name in ("PATH",)},
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "u",
+    "GIT_AUTHOR_EMAIL": "u@v",
+    "GIT_COMMITTER_NAME": "u",
+    "GIT_COMMITTER_EMAIL": "u@v",
+}
+
+
+def git(folder: Path, *arguments: str, check: bool = True) -> str:
+    command = ["git", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always", *arguments]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, check=False, timeout=60)
+    assert not check or done.returncode == 0, (arguments, done.stderr)
+    return done.stdout.decode("utf-8", "surrogateescape")
+
+
+def begin(guest: Guest) -> None:
+    """What the workspace holds now is what the run begins with."""
+    guest.origin = Origin()
+    for _header, body in scan(guest.root, {}, b""):
+        guest.origin.take(body)
+
+
+class Bench:
+    """A workspace, and a guest that commits in it."""
+
+    def __init__(self, guest: Guest, work: Path) -> None:
+        self.guest = guest
+        self.work = work
+
+    def git(self, *arguments: str) -> str:
+        return git(self.work, *arguments)
+
+    def seed(self, **files: str) -> None:
+        """A repository with one commit of these files."""
+        self.git("init", "-q")
+        self.write(**files)
+        self.git("add", "-fA")
+        self.git("commit", "-qm", "one")
+
+    def write(self, **files: str) -> None:
+        for name, text in files.items():
+            path = self.work / name.replace("__", "/").replace("_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+
+    def begin(self) -> None:
+        begin(self.guest)
+
+    def commit(self, repo: str = "0") -> dict[str, Any]:
+        self.guest.surveyed = {}
+        return answer_call(self.guest, {"method": "git_commit", "args": {"repo": repo, "message": "m"}}, b"")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(repository, "run", start)
+    with guest_in(tmp_path) as guest:
+        yield Bench(guest, tmp_path / "workspace")
+
+
+def test_a_secret_that_a_filter_of_the_users_keeps_is_not_taken_in_with_another_file(bench: Bench) -> None:
+    bench.git("init", "-q")
+    bench.git("config", "filter.rot.clean", "tr a-z n-za-m")
+    bench.git("config", "filter.rot.smudge", "tr a-z n-za-m")
+    bench.write(_gitattributes="*.key filter=rot\n", s_key="top secret\n", a_txt="1\n")
+    bench.git("add", "-A")
+    bench.git("commit", "-qm", "one")
+    bench.begin()
+    bench.write(a_txt="2\n")
+    assert bench.commit()["details"]["changed"] == ["M a.txt"]
+    assert "top secret" not in bench.git("show", "HEAD:s.key")
+    bench.write(s_key="top secret too\n")
+    refused = bench.commit()
+    assert refused["status"] == "failed"
+    assert "the filter rot applies to s.key" in refused["text"]
+    assert bench.git("diff", "--cached") == ""
+
+
+def test_what_was_left_out_of_the_copy_is_not_committed_as_deleted(bench: Bench) -> None:
+    bench.seed(_gitignore="build/\n", build__recipe="keep\n", a="a\n")
+    (bench.work / "build/recipe").unlink()
+    (bench.work / "build").rmdir()
+    bench.begin()
+    bench.write(note_txt="n\n")
+    assert bench.commit()["details"]["changed"] == ["A note.txt"]
+    assert bench.git("ls-tree", "-r", "--name-only", "HEAD").split() == [
+        ".gitignore",
+        "a",
+        "build/recipe",
+        "note.txt",
+    ]
+
+
+@pytest.mark.parametrize("stage", ["changed", "all"])
+def test_what_the_run_removes_is_committed_as_deleted(bench: Bench, stage: str) -> None:
+    vars(bench.guest.config.git)["stage"] = stage
+    bench.seed(gone="1\n", out="2\n", a="a\n")
+    (bench.work / "out").unlink()
+    bench.begin()
+    (bench.work / "gone").unlink()
+    assert bench.commit()["details"]["changed"] == ["D gone"]
+
+
+def test_what_the_user_had_not_committed_stays_so_and_is_named(bench: Bench) -> None:
+    bench.seed(staged="1\n", edited="1\n", a="1\n")
+    bench.write(staged="2\n", new="2\n")
+    bench.git("add", "staged")
+    bench.write(edited="2\n", untracked="2\n", staged="3\n")
+    bench.git("add", "-N", "new")
+    before = bench.git("status", "--porcelain")
+    bench.begin()
+    bench.write(a="2\n")
+    details = bench.commit()["details"]
+    assert details["changed"] == ["M a"]
+    assert details["left_uncommitted"] == ["A new", "M staged", "? untracked"]
+    assert bench.git("status", "--porcelain") == before
+
+
+def test_everything_is_staged_where_the_policy_says_so(bench: Bench) -> None:
+    vars(bench.guest.config.git)["stage"] = "all"
+    bench.seed(staged="1\n", edited="1\n", a="1\n", _gitignore="ignored\n")
+    bench.write(staged="2\n")
+    bench.git("add", "staged")
+    bench.write(edited="2\n", untracked="2\n", ignored="2\n")
+    bench.begin()
+    bench.write(a="2\n")
+    assert bench.commit()["details"]["changed"] == ["M a", "M edited", "M staged", "A untracked"]
+    assert bench.git("status", "--porcelain") == ""
+
+
+def test_in_a_repository_that_the_run_begins_everything_that_is_not_ignored_is_staged(bench: Bench) -> None:
+    bench.write(_gitignore="*.o\n", a="1\n", a_o="1\n")
+    bench.begin()
+    first = bench.commit()["details"]
+    assert first["initialised"]
+    assert first["changed"] == ["A .gitignore", "A a"]
+    (bench.work / "a").unlink()
+    assert bench.commit()["details"]["changed"] == ["D a"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+UNDER_WAY: dict[str, Callable[[Bench], object]] = {
+    "a merge": lambda bench: bench.git("merge", "-q", "--no-commit", "--no-ff", "other"),
+    "a cherry-pick": lambda bench: git(bench.work, "cherry-pick", "clash", check=False),
+    "a revert": lambda bench: bench.git("revert", "--no-commit", "HEAD"),
+    "a rebase": lambda bench: git(bench.work, "rebase", "clash", check=False),
+}
+
+
+@pytest.mark.parametrize("stage", ["changed", "all"])
+@pytest.mark.parametrize("what", UNDER_WAY)
+def test_what_the_user_has_under_way_is_not_concluded(bench: Bench, what: str, stage: str) -> None:
+    vars(bench.guest.config.git)["stage"] = stage
+    bench.seed(a="1\n", b="1\n")
+    bench.git("branch", "other")
+    for branch, name, text in (("other", "c", "3\n"), ("clash", "a", "3\n"), ("main", "a", "2\n")):
+        bench.git("checkout", "-q", *(["-B", branch, "main"] if branch == "clash" else [branch]))
+        bench.write(**{name: text})
+        bench.git("add", "-A")
+        bench.git("commit", "-qm", branch)
+    UNDER_WAY[what](bench)
+    before = bench.git("status", "--porcelain=v2"), names_in(bench.work / ".git")
+    bench.begin()
+    bench.write(b="2\n")
+    refused = bench.commit()
+    assert refused["status"] == "failed"
+    assert f"{what} is unfinished here" in refused["text"]
+    (bench.work / "b").write_bytes(b"1\n")
+    assert (bench.git("status", "--porcelain=v2"), names_in(bench.work / ".git")) == before
+
+
+def test_a_path_that_was_never_resolved_is_named(bench: Bench) -> None:
+    bench.seed(a="1\n")
+    bench.git("checkout", "-qb", "other")
+    bench.write(a="2\n")
+    bench.git("commit", "-qam", "2")
+    bench.git("checkout", "-q", "main")
+    bench.write(a="3\n")
+    bench.git("commit", "-qam", "3")
+    git(bench.work, "merge", "other", check=False)
+    (bench.work / ".git/MERGE_HEAD").unlink()
+    bench.begin()
+    bench.write(a="4\n")
+    assert "unmerged: a" in bench.commit()["text"]
+
+
+def test_no_path_of_the_host_gets_into_what_is_proved(bench: Bench) -> None:
+    bench.seed(a="1\n")
+    nested = bench.work / "n"
+    nested.mkdir()
+    git(nested, "init", "-q")
+    git(nested, "commit", "-qm", "n", "--allow-empty")
+    (nested / ".git/objects/info").mkdir(exist_ok=True)
+    (nested / ".git/objects/info/alternates").write_text("/home/someone/secret place/objects\n")
+    (nested / ".git/refs/heads/main").write_text("1" * 40 + "\n")
+    bench.begin()
+    (nested / ".git/refs/heads/main").write_text("nonsense\n")
+    bench.write(a="2\n")
+    answer = bench.commit()
+    meta = answer["details"].pop("meta", {})
+    assert "/home" not in repr(answer)
+    assert answer["status"] == "ok" or meta["complaint"]
+
+
+def test_a_complaint_is_told_up_to_the_first_place_on_a_machine() -> None:
+    ended = start.__globals__["Ended"](128 << 8, timed_out=False, exhausted=[], left=0)
+    reason = repository.failure(
+        ended, "error: unable to normalize alternate object path: /home/u/x y\nfatal: a/b: no\n"
+    )
+    assert reason.reason == "error: unable to normalize alternate object path ... fatal: a/b: no"
+    assert "/home/u/x y" in reason.details["meta"]["complaint"]
+    for words in ("bad 'file:///home/u'", "in ~/x", "at ../../home/u", "x=/home/u"):
+        assert "home" not in repository.failure(ended, words).reason
+        assert "~" not in repository.failure(ended, words).reason

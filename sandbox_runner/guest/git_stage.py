@@ -15,11 +15,12 @@ before anything is staged.
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
 
-from sandbox_runner.guest.origin import Origin, belongs, content_of
+from sandbox_runner.guest.origin import REFERENCES, Origin, content_of
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.paths import PATH_LIMIT, close_parent, open_directory
 from sandbox_runner.guest.repository import NEXT, OWN, THEIRS, Repository
@@ -38,6 +39,7 @@ _PATHS_LIMIT = 128 << 20
 _SHOWN = 300
 _POINTER_LIMIT = 4096
 _LINKED = b"160000"  # the mode of another repository's commit
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _NO_FILTER = (b"unspecified", b"unset")
 _NOTHING = {
     False: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
@@ -226,10 +228,11 @@ class _Stage:
             now = self._references(inside)
         above = inside + b"/"
         before = {
-            name: content for name, content in self._origin.references.items() if name.startswith(above)
+            path: content
+            for path, content in self._origin.references.items()
+            if path.startswith(above) and _refers(path[len(above) :]) and content[0] != DIRECTORY
         }
-        kept = {name: content for name, content in before.items() if content[0] != DIRECTORY}
-        return now is not None and now != kept
+        return now is not None and now != before
 
     def _references(self, place: bytes) -> dict[bytes, bytes] | None:
         """What says where the HEAD of a repository of the workspace is; ``None`` where it is elsewhere."""
@@ -244,9 +247,9 @@ class _Stage:
             found = {}
             top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
             try:
-                for record in walk(top, Limits(), keep=_refers):
+                for record in walk(top, Limits(), keep=lambda path, _: path == b"refs" or _refers(path)):
                     for entry in read_scan(record):
-                        if entry.kind in {FILE, LINK} and belongs(b".git/" + entry.path):
+                        if entry.kind in {FILE, LINK}:
                             found[place + b"/" + entry.path] = content_of(entry)
             finally:
                 os.close(top)
@@ -302,10 +305,15 @@ class _Stage:
 
         The commands run ``git status`` in every nested repository, and *its* configuration is believed there.
         """
-        self._feed(["--add", "--remove", "--replace"], paths, index)
+        with self._guest.identity:
+            beyond = {path for path in paths if _is_beyond_link(self._repository.tree, path)}
+        if beyond:  # gone: its directory is a link now, to which that command has no answer
+            self._feed(["--force-remove"], sorted(beyond), index)
+        self._feed(["--add", "--remove", "--replace"], [path for path in paths if path not in beyond], index)
 
     def _feed(self, options: Sequence[str], paths: Sequence[bytes], index: str) -> None:
-        self._repository.must(["update-index", *options, "-z", "--stdin"], stdin=_joined(paths), index=index)
+        command = ["update-index", *options, "-z", "--stdin"]
+        self._repository.must(command, stdin=_joined(paths), limit=_PATHS_LIMIT, index=index)
 
     def _left(self, taken: set[bytes]) -> list[bytes]:
         staged = [letter + b" " + path for path, letter in self._theirs.items() if path not in taken]
@@ -329,8 +337,9 @@ def _is_git(path: bytes) -> bool:
     return path.rpartition(b"/")[2] == b".git"
 
 
-def _refers(path: bytes, is_directory: bool) -> bool:
-    return path == b"refs" or belongs(b".git/" + path) if is_directory else belongs(b".git/" + path)
+def _refers(path: bytes) -> bool:
+    """Whether what is at a path below a repository's own directory says where its HEAD is."""
+    return path in REFERENCES or path.startswith(b"refs/")
 
 
 def _mode(tree: int, path: bytes) -> int:
@@ -341,8 +350,20 @@ def _mode(tree: int, path: bytes) -> int:
     """
     try:
         return os.stat(path, dir_fd=tree, follow_symlinks=False).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return 0
+        raise
+
+
+def _is_beyond_link(tree: int, path: bytes) -> bool:
+    """Whether a directory on the way to a path is a link."""
+    at = path.find(b"/")
+    while at >= 0:
+        if stat.S_ISLNK(_mode(tree, path[:at])):
+            return True
+        at = path.find(b"/", at + 1)
+    return False
 
 
 def _led_to(tree: int, path: bytes) -> bytes | None:

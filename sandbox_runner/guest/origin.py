@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from sandbox_runner.guest.context import Guest
     from sandbox_runner.guest.tree_records import Scan
 
-__all__ = ["ORIGIN_BYTES", "Origin", "belongs", "content_of", "origin", "pack_origin"]
+__all__ = ["ORIGIN_BYTES", "REFERENCES", "Origin", "belongs", "content_of", "origin", "pack_origin"]
 
 ORIGIN_BYTES = 256 << 20
 """Longest origin in bytes of its records: a million entries with long names."""
 
-_REFERENCES = (b"HEAD", b"packed-refs")
+REFERENCES = (b"HEAD", b"packed-refs")
+"""What says where a repository is, beside all that is below its ``refs``."""
 _KINDS = (DIRECTORY, FILE, LINK, OMISSION)
 
 
@@ -96,7 +97,7 @@ def belongs(path: bytes) -> bool:
     parts = path.split(b"/")
     if b".git" not in parts[:-1]:
         return True
-    return parts[-1] in _REFERENCES or b"refs" in parts[parts.index(b".git") + 1 : -1]
+    return parts[-1] in REFERENCES or b"refs" in parts[parts.index(b".git") + 1 : -1]
 
 
 def content_of(entry: Scan) -> bytes:

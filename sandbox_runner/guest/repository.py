@@ -225,7 +225,7 @@ class Repository:
             raise StepError(f"git {arguments[0]}: {ended.manner()}", {"exhausted": ended.exhausted})
         if output.cut:
             raise StepError(f"git {arguments[0]} wrote more than {limit} bytes", {"exhausted": ["output"]})
-        return ended, bytes(output.data), complaint.text()
+        return ended, bytes(output.data), complaint.text().replace(self._within() + "/", "")
 
     def must(
         self, arguments: Sequence[str], *, stdin: bytes = b"", limit: int = 4 << 20, index: str = THEIRS
@@ -406,8 +406,7 @@ class Repository:
         return path.partition(b"/")[0] in self._names
 
     def _within(self) -> str:
-        config = self._guest.config
-        return config.workspace + "/" + config.repositories[self.name]
+        return "/".join((self._guest.config.workspace, *map(os.fsdecode, self.below)))
 
     def _head(self) -> bytes:
         try:
@@ -473,7 +472,7 @@ def failure(ended: Ended, complaint: str) -> StepError:
     what stands before such a path.
     """
     whole = " ".join(complaint.split())[:_REASON_LIMIT]
-    lines = [_before_place(line) for line in complaint.splitlines()]
+    lines = [_before_place(line) for line in complaint.splitlines() if not line.startswith("warning: ")]
     words = " ".join(" ".join(lines).split())[:_REASON_LIMIT]
     return StepError(words or f"git ended with exit={ended.code}", {"meta": {"complaint": whole}})
 

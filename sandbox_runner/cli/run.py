@@ -235,7 +235,7 @@ def _show(screen: Screen, record: RunRecord) -> None:
         screen.data(summary_of(record))
     else:
         show_record(screen, record)
-        screen.say("", *next_commands(record))
+        screen.say("", *next_commands(record, columns=screen.width))
 
 
 def _closed_record(error: SandboxRunnerError) -> RunRecord | None:

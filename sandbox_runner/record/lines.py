@@ -55,6 +55,15 @@ class CallLine:
         return Status(self.fact[fields.STATUS])
 
     @property
+    def took_ns(self) -> int:
+        """Nanoseconds that the step took: what the guest spent, else the time since the call before it."""
+        for name in (fields.GUEST_NS, fields.DURATION_NS):
+            value = self.meta.get(name)
+            if type(value) is int and value > 0:
+                return value
+        return 0
+
+    @property
     def outcome(self) -> str:
         """The outcome's text; of a long one the beginning."""
         return text_of(self.fact[fields.OUTCOME])

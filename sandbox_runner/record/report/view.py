@@ -121,10 +121,10 @@ def steps_of(record: RunRecord) -> Iterator[Step]:
     Raises:
         VerificationError: the log is damaged.
     """
-    total = sum(_took_ns(line) for line in record.calls()) or 1
+    total = sum(line.took_ns for line in record.calls()) or 1
     clock = 0
     for index, event, line in _with_lines(record):
-        took = 0 if line is None else _took_ns(line)
+        took = 0 if line is None else line.took_ns
         yield _step(index, event, line, start=1000 * clock / total, width=1000 * took / total)
         clock += took
 
@@ -248,19 +248,10 @@ def _step(
         facts=pairs_of(details),
         cases=cases,
         output=tuple(_output(line.meta.get(fields.DETAILS, {}))),
-        took=duration_text(_took_ns(line)),
+        took=duration_text(line.took_ns),
         start=start,
         width=width,
     )
-
-
-def _took_ns(line: CallLine) -> int:
-    """What the guest spent; where it says nothing, the whole way of the call."""
-    for name in (fields.GUEST_NS, fields.DURATION_NS):
-        value = line.meta.get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    return 0
 
 
 def _cases(value: Any) -> Iterator[Pair]:

@@ -64,7 +64,6 @@ def _request(record: RunRecord) -> list[tuple[str, str]]:
         ("image", info.image.reference if info.image else ""),
         ("principal", info.principal),
         ("tenant", info.tenant),
-        ("workspace", "" if info.base_snapshot else "began empty"),
         ("limits", ", ".join(f"{name} {value}" for name, value in sorted(info.limits.items()))),
         ("withheld", _withheld(info.options)),
         ("versions", ", ".join(f"{name} {value}" for name, value in sorted(info.versions.items()))),

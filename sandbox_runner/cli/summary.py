@@ -14,12 +14,13 @@ from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import RunRecord, StepCounts
 from sandbox_runner.trail import step_number
 
-__all__ = ["name_of", "next_commands", "show_record", "summary_of"]
+__all__ = ["emptiness", "name_of", "next_commands", "show_record", "summary_of"]
 
 _LISTED = 12  # steps named one by one; the log has all
 _REASON = 160
 _OUTPUTS = 3  # failed steps whose output is shown
 _BAR = "  | "
+_LOOKING = ("FILE_READ", "FILE_EDIT", "SEARCH_CODE", "TEST_RUN", "GIT_COMMIT")  # of no use in nothing
 _PROGRAMS = frozenset({"SPELL_CAST", "TEST_RUN"})  # operations that print
 _FAILING = 1_000  # steps that --json names; how many there are is in its counts
 _SIZES = ("memory", "workspace", "tmp")
@@ -96,6 +97,7 @@ def show_record(screen: Screen, record: RunRecord, *, more: Iterable[tuple[str, 
     facts = (
         ("runtime", summary["runtime"] or ""),
         ("limited to", _clipped(record.info.options)),
+        ("workspace", emptiness(record)),
         *more,
         ("record", summary["record"]),
     )
@@ -129,6 +131,16 @@ def _show_outputs(screen: Screen, record: RunRecord) -> None:
             screen.say(f"  all of it: sandbox-runner log {printable(name_of(record))} {step_number(step)}")
     except VerificationError as error:
         screen.say("", f"  what failed steps printed cannot be shown: {printable(str(error))}")
+
+
+def emptiness(record: RunRecord) -> str:
+    """That a trail which looks at files found none, where nobody named a workspace."""
+    needs = record.result.facts.get("needs") if record.result else None
+    opcodes = needs.get("opcodes") if isinstance(needs, dict) else None
+    looking = [name for name in _LOOKING if name in opcodes] if isinstance(opcodes, dict) else []
+    if record.info.base_snapshot or record.info.options.get("bind") or not looking:
+        return ""
+    return f"began empty, and the trail has {', '.join(looking)}; give it a directory with -w DIR"
 
 
 def _clipped(options: Mapping[str, Any]) -> str:

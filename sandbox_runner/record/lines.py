@@ -18,7 +18,7 @@ from sandbox_runner.record.files import open_bounded
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world.call import Status
 
-__all__ = ["CallLine", "line_start", "parse_line", "read_lines", "subject_of", "text_of"]
+__all__ = ["CallLine", "line_start", "parse_line", "read_lines", "subject_in", "subject_of", "text_of"]
 
 _STATUSES: Final = frozenset(status.value for status in Status)
 _LINE_KEYS: Final = frozenset({fields.DIGEST, fields.FACT, fields.META})
@@ -112,8 +112,12 @@ def parse_line(raw: bytes, number: int) -> CallLine:
 
 def subject_of(line: CallLine) -> str:
     """The argument that tells one call from the next: a path, a commit's message, a target."""
-    arguments = line.fact[fields.ARGUMENTS]
-    operation = METHODS.get(line.fact[fields.METHOD])
+    return subject_in(line.fact[fields.METHOD], line.fact[fields.ARGUMENTS])
+
+
+def subject_in(method: str, arguments: Mapping[str, Any]) -> str:
+    """The same of a call that has no line yet."""
+    operation = METHODS.get(method)
     names = [operand.name for operand in operation.operands if operand.name != "repo"] if operation else []
     for name in (*names, *arguments):
         if name in arguments:

@@ -29,7 +29,7 @@ def test_a_failed_test_says_why_where_its_run_is_shown(cli, failed_run: str) -> 
     assert r"| \u202eFAILED t.py" in out
     assert f"all of it: sandbox-runner log {failed_run} 4" in out
     assert out.count("| noise") == 18
-    assert "| … 53,909 bytes before this" in out, "how much stands before it"
+    assert "| … 53,910 bytes before this" in out, "how much stands before it"
     assert all(line.isprintable() for line in out.splitlines())
 
 

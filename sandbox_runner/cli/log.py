@@ -32,6 +32,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 _WIDTH = 100  # of the outcome, where no terminal says less; the log itself has all of it
 _SUBJECT = 36
 _LEAST = 12  # characters of the subject or the outcome that are of use
+_TOOK = 10  # of the time and its blanks, which go first where there is little room
 _FIXED = 43  # of a row: step, status, operation, time, and the blanks between all
 
 
@@ -85,12 +86,14 @@ def _check_usage(step: int | None, *, raw: bool, following: bool, json: bool) ->
 def call_line(screen: Screen, line: CallLine) -> str:
     """One call as a line of columns: step, status, operation, subject, time, outcome."""
     fact = line.fact
-    room = _SUBJECT + _WIDTH if screen.width is None else max(screen.width - _FIXED, 2 * _LEAST)
+    timed = screen.width is None or screen.width >= _FIXED + 2 * _LEAST
+    fixed = _FIXED if timed else _FIXED - _TOOK
+    room = _SUBJECT + _WIDTH if screen.width is None else max(screen.width - fixed, 2 * _LEAST)
     wide = min(_SUBJECT, max(_LEAST, room // 2))
     status = screen.paint(f"{line.status.value:<8}", line.status.value)
     subject = clip(printable(subject_of(line)), wide)
-    took = duration(line.took_ns / 1e9)
-    row = f"{step_number(line.step):>5}  {status}  {fact['opcode']:<12}  {subject:<{wide}}  {took:>8}"
+    took = f"  {duration(line.took_ns / 1e9):>{_TOOK - 2}}" if timed else ""
+    row = f"{step_number(line.step):>5}  {status}  {fact['opcode']:<12}  {subject:<{wide}}{took}"
     return f"{row}  {clip(printable(line.outcome), room - wide)}".rstrip()
 
 

@@ -42,8 +42,9 @@ def columns(
     right: AbstractSet[int] = frozenset(),
     width: int | None = None,
     give_way: Sequence[tuple[int, int]] = (),
+    wrap: bool = False,
 ) -> list[str]:
-    """Lines of aligned columns, two blanks apart, one for each row.
+    """Lines of aligned columns, two blanks apart, one for each row unless ``wrap``.
 
     Args:
         rows: cells; each is escaped.
@@ -52,6 +53,7 @@ def columns(
         width: characters of the terminal; without it nothing is cut, so that programs can read the lines.
         give_way: what is cut first where the width is too small: a column and the characters it needs to be
             of use; 0 leaves it out.
+        wrap: the last column is a sentence, which goes on under itself where the width is too small.
     """
     table = [[printable(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
     if not table:
@@ -67,7 +69,12 @@ def columns(
         ).rstrip()
         for row in table
     ]
-    return lines if width is None else [clip(line, width) for line in lines]
+    if width is None:
+        return lines
+    if not wrap:
+        return [clip(line, width) for line in lines]
+    under = " " * (sum(widths[:-1]) + 2 * (len(widths) - 1))
+    return [part for line in lines for part in wrapped(line, width, indent=under)]
 
 
 def _fit(widths: list[int], width: int, give_way: Iterable[tuple[int, int]]) -> None:

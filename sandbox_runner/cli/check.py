@@ -70,8 +70,9 @@ def _tell(screen: Screen, name: str, admission: Admission) -> None:
             )
             for item in admission.violations
         ]
-        screen.say("", *(f"  {line}" for line in columns(rows, right={0})))
-    screen.say("", *pairs(_needs(admission.manifest.to_json())))
+        width = None if screen.width is None else screen.width - 2
+        screen.say("", *(f"  {line}" for line in columns(rows, right={0}, width=width, wrap=True)))
+    screen.say("", *pairs(_needs(admission.manifest.to_json()), width=screen.width))
 
 
 def _needs(manifest: dict[str, Any]) -> list[tuple[str, str]]:

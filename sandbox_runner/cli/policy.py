@@ -22,6 +22,7 @@ from sandbox_runner.trail import OPERATIONS, load, step_number
 
 __all__ = ["app"]
 
+_GIVE_WAY = ((6, 0), (1, 0), (4, 0), (5, 0), (3, 12), (2, 12), (3, 0), (2, 0))  # on a narrow terminal
 app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
@@ -39,7 +40,7 @@ def list_(json: Json = False) -> None:
         return
     rows = [(name, *_portrait(policy), policy.sha256[:12]) for name, policy in policies]
     header = ("POLICY", "OPERATIONS", "WRITES", "TESTS", "PUSH", "ON VIOLATION", "SHA256")
-    screen.say(*columns(rows, header=header))
+    screen.say(*columns(rows, header=header, width=screen.width, give_way=_GIVE_WAY))
 
 
 @app.command()
@@ -140,7 +141,8 @@ def _tell_run(screen: Screen, run_id: str, violations: tuple[Violation, ...]) ->
         return
     screen.say(f"{screen.paint('refused', 'refused')}  {run_id}  {plural(len(violations), 'step')}")
     rows = [(f"{step_number(item.step)}", item.opcode, f"[{item.rule}]", item.message) for item in violations]
-    screen.say(*(f"    {line}" for line in columns(rows, right={0})))
+    width = None if screen.width is None else screen.width - 4
+    screen.say(*(f"    {line}" for line in columns(rows, right={0}, width=width, wrap=True)))
 
 
 def _portrait(policy: Policy) -> tuple[str, str, str, str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +18,8 @@ from sandbox_runner.cli.progress import watching
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.settings import Settings
-from sandbox_runner.cli.summary import next_commands, show_record, summary_of
-from sandbox_runner.cli.text import printable
+from sandbox_runner.cli.summary import emptiness, name_of, next_commands, show_record, summary_of
+from sandbox_runner.cli.text import columns, duration, plural, printable
 from sandbox_runner.cli.usage import UsageError
 from sandbox_runner.errors import ExitCode, InterruptedRunError, SandboxRunnerError
 from sandbox_runner.fleet import run_many
@@ -40,6 +42,7 @@ _GRAVITY = (
 )
 _UNKNOWN = ("run_id", "record", "trail_sha256", "chain_head", "meta_trail_sha256", "snapshot", "runtime")
 _NO_STEPS = {"total": 0, "ok": 0, "failed": 0, "refused": 0, "skipped": 0}
+_FINE = ("success", "dry-run")
 Result = RunRecord | SandboxRunnerError
 
 _BIND = "warning: --bind lets the trail write {} in place; nothing is copied and nothing can be taken back"
@@ -172,6 +175,7 @@ def _run_all(
     """Run every trail; programs are told at once, people when the bars are gone."""
     codes: list[int] = []
     done: list[tuple[Path, Result]] = []
+    began = time.monotonic()
     # Bars and JSON, or bars and a log, on one terminal would overwrite each other.
     bars = log is None and not (screen.json and sys.stdout.isatty())
     with watching(len(trails), bars=bars) as tell:
@@ -181,9 +185,47 @@ def _run_all(
                 _report(screen, trail, result)
             else:
                 done.append((trail, result))
-    for trail, result in done:
+    for number, (trail, result) in enumerate(done):
+        if number:
+            with contextlib.suppress(BrokenPipeError):
+                screen.say("")
         _report(screen, trail, result)
+    if len(done) > 1:
+        with contextlib.suppress(BrokenPipeError):
+            _total(screen, done, time.monotonic() - began)
     return gravest(codes)
+
+
+def _total(screen: Screen, done: Sequence[tuple[Path, Result]], seconds: float) -> None:
+    """One line for all runs, and which of them did not succeed."""
+    ended = [(_status_of(result), trail, result) for trail, result in done]
+    counts = Counter(status for status, _, _ in ended)
+    said = ", ".join(screen.paint(f"{count:,} {status}", status) for status, count in counts.most_common())
+    screen.say("", f"{plural(len(done), 'trail')} in {duration(seconds)}: {said}")
+    rows = [
+        (status, printable(str(trail)), _failed_words(result))
+        for status, trail, result in ended
+        if status not in _FINE
+    ]
+    width = None if screen.width is None else screen.width - 2
+    for row, line in zip(rows, columns(rows, width=width, give_way=((2, 16), (1, 12))), strict=True):
+        screen.say(f"  {line.replace(row[0], screen.paint(row[0], row[0]), 1)}")
+
+
+def _status_of(result: Result) -> str:
+    if isinstance(result, RunRecord):
+        return result.result.status.value if result.result else result.state.value
+    return "interrupted" if isinstance(result, InterruptedRunError) else "error"
+
+
+def _failed_words(result: Result) -> str:
+    """Which run it was and how many of its steps went wrong, or why there is none."""
+    if not isinstance(result, RunRecord):
+        return printable(str(result))
+    steps = result.result.steps if result.result else None
+    wrong = {"failed": steps.failed, "refused": steps.refused} if steps else {}
+    told = ", ".join(f"{count:,} {name}" for name, count in wrong.items() if count)
+    return f"{name_of(result)}  {told}".rstrip()
 
 
 def _results(
@@ -229,19 +271,21 @@ def _report(screen: Screen, trail: Path, result: Result) -> None:
     record = result if isinstance(result, RunRecord) else _closed_record(result)
     with contextlib.suppress(BrokenPipeError):
         if record is not None:
-            _show(screen, record)
+            _show(screen, trail, record)
         elif screen.json and not isinstance(result, RunRecord):
-            screen.data(_nothing(result))
+            screen.data(_nothing(trail, result))
     if not isinstance(result, RunRecord):
         tell_error(result, about=trail.name)
 
 
-def _show(screen: Screen, record: RunRecord) -> None:
+def _show(screen: Screen, trail: Path, record: RunRecord) -> None:
     if screen.json:
-        screen.data(summary_of(record))
+        screen.data({"trail": str(trail), **summary_of(record)})
+        if empty := emptiness(record):
+            screen.note(f"{printable(trail.name)}: the workspace {empty}")
     else:
         show_record(screen, record)
-        screen.say("", *next_commands(record))
+        screen.say("", *next_commands(record, columns=screen.width))
 
 
 def _closed_record(error: SandboxRunnerError) -> RunRecord | None:
@@ -255,15 +299,17 @@ def gravest(codes: Iterable[int]) -> int:
     return next((int(code) for code in _GRAVITY if code in seen), int(ExitCode.OK))
 
 
-def _nothing(error: SandboxRunnerError) -> dict[str, Any]:
+def _nothing(trail: Path, error: SandboxRunnerError) -> dict[str, Any]:
     """The object of a trail that came to no record."""
     code = int(error.exit_code)
     unknown = dict.fromkeys(_UNKNOWN)
     return {
+        "trail": str(trail),
         **unknown,
         "status": "error",
         "exit_code": code,
         "steps": _NO_STEPS,
+        "failing": [],
         "duration_s": 0,
         "error": str(error),
     }

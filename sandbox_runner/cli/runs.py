@@ -21,6 +21,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _HEADER = ("RUN", "STATUS", "STEPS", "FAILED", "REFUSED", "CHANGED", "TOOK", "POLICY", "TRAIL")
 _FIGURES = frozenset({2, 3, 4, 6})
+_GIVE_WAY = ((7, 0), (8, 20), (5, 0), (6, 0), (8, 8), (4, 0), (3, 0), (8, 0))
+"""On a narrow terminal: the policy, a long name, the changes, the time; the run's id and its status last."""
 
 
 @app.command()
@@ -60,7 +62,7 @@ def _table(screen: Screen, rows: list[tuple[str, ...]], *, left: int) -> None:
     if not rows:
         screen.note("there is no run yet; make one: sandbox-runner run TRAIL -w DIR")
         return
-    header, *lines = columns(rows, header=_HEADER, right=_FIGURES)
+    header, *lines = columns(rows, header=_HEADER, right=_FIGURES, width=screen.width, give_way=_GIVE_WAY)
     screen.say(screen.paint(header, "heading"))
     for row, line in zip(rows, lines, strict=True):
         screen.say(line.replace(row[1], screen.paint(row[1], row[1]), 1))

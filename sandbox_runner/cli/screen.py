@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class Screen:
     def people(self) -> TextIO:
         """The stream for the text a person asked for."""
         return sys.stderr if self.json else sys.stdout
+
+    @property
+    def width(self) -> int | None:
+        """How many characters a line for people may have; None where no terminal shows it."""
+        return shutil.get_terminal_size().columns or None if self.people.isatty() else None
 
     def say(self, *lines: str) -> None:
         """Answer the person; on stdout unless stdout carries JSON."""

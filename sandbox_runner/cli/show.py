@@ -13,7 +13,7 @@ from sandbox_runner.cli.locate import find_run
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.summary import next_commands, show_record
-from sandbox_runner.cli.text import duration, pairs, plural
+from sandbox_runner.cli.text import duration, plural
 from sandbox_runner.record import RunRecord
 from sandbox_runner.runner.home import Home
 from sandbox_runner.trail import step_number
@@ -48,25 +48,23 @@ def show(
         }
         screen.data_with({**told, "result": result}, place, events)
         return
-    show_record(screen, record)
-    screen.say("", *pairs(_request(record)), "", *next_commands(record))
+    show_record(screen, record, more=_request(record))
+    screen.say("", *next_commands(record, columns=screen.width))
 
 
 def _request(record: RunRecord) -> list[tuple[str, str]]:
     """What was asked and where it ran."""
     info, result = record.info, record.result
-    trail = f"version {info.trail.version}, {plural(info.trail.steps, 'step')}, sha256 {info.trail.sha256}"
+    trail = f"version {info.trail.version}, {plural(info.trail.steps, 'step')}"
     facts = [
         ("started", info.created_at),
         ("trail", trail),
         ("agent", info.trail.agent or ""),
-        ("policy", f"{info.policy.name}, sha256 {info.policy.sha256}"),
-        ("image", f"{info.image.reference}, {info.image.id}" if info.image else ""),
+        ("policy", info.policy.name),
+        ("image", info.image.reference if info.image else ""),
         ("packages", ", ".join(info.image.packages) if info.image else ""),
-        ("seccomp", f"sha256 {info.seccomp_sha256}" if info.seccomp_sha256 else ""),
         ("principal", info.principal),
         ("tenant", info.tenant),
-        ("base", info.base_snapshot or "empty"),
         ("limits", ", ".join(f"{name} {value}" for name, value in sorted(info.limits.items()))),
         ("withheld", _withheld(info.options)),
         ("versions", ", ".join(f"{name} {value}" for name, value in sorted(info.versions.items()))),

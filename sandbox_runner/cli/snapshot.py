@@ -19,6 +19,7 @@ __all__ = ["app"]
 
 app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
+_GIVE_WAY = ((6, 24), (4, 0), (2, 0), (6, 0), (5, 12), (3, 0))  # on a narrow terminal: digest and time stay
 _DIGITS = 12  # of a digest in a list; any unambiguous beginning is accepted
 
 
@@ -31,7 +32,11 @@ def list_(context: typer.Context, json: Json = False) -> None:
         screen.data([facts_of(snapshot) for snapshot in snapshots])
     elif snapshots:
         header = ("SNAPSHOT", "CAPTURED", "FILES", "SIZE", "STORED", "TAGS", "")
-        screen.say(*columns(map(_row, snapshots), header=header, right={2, 3, 4}))
+        screen.say(
+            *columns(
+                map(_row, snapshots), header=header, right={2, 3, 4}, width=screen.width, give_way=_GIVE_WAY
+            )
+        )
     else:
         screen.note("there is no snapshot yet; every run leaves one")
 

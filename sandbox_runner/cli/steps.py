@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox_runner.trail.operations import OPERATIONS, OperandKind, TrailOpcodes
 
-__all__ = ["Trouble", "subject", "troubles_of"]
+__all__ = ["Trouble", "subject", "subject_of_event", "troubles_of"]
 
 
 def subject(opcode: str, arguments: Mapping[str, Any]) -> str:
@@ -25,6 +25,11 @@ def subject(opcode: str, arguments: Mapping[str, Any]) -> str:
             value = arguments[name]
             return f"{value.get('head', '')}…" if isinstance(value, Mapping) else str(value)
     return ""
+
+
+def subject_of_event(event: Mapping[str, Any]) -> str:
+    """The same of an event (``TrailEvent.to_dict``)."""
+    return subject(event["opcode_name"], event["operands"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def troubles_of(
         yield Trouble(
             step=event["step_index"],
             opcode=event["opcode_name"],
-            subject=subject(event["opcode_name"], event["operands"]),
+            subject=subject_of_event(event),
             status=status,
             rule=str(event.get("details", {}).get("rule", "")),
             reason=str(event["result"]),

@@ -6,16 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from sandbox_runner.cli.outputs import tail_of, tails_of
 from sandbox_runner.cli.screen import Screen
-from sandbox_runner.cli.steps import Trouble, troubles_of
-from sandbox_runner.cli.text import clip, duration, pairs, plural, printable, size
+from sandbox_runner.cli.steps import Trouble, subject_of_event, troubles_of
+from sandbox_runner.cli.text import clip, duration, pairs, plural, printable, size, wrapped
+from sandbox_runner.errors import VerificationError
 from sandbox_runner.record import RunRecord, StepCounts
 from sandbox_runner.trail import step_number
 
-__all__ = ["next_commands", "show_record", "summary_of"]
+__all__ = ["emptiness", "name_of", "next_commands", "show_record", "summary_of"]
 
 _LISTED = 12  # steps named one by one; the log has all
 _REASON = 160
+_OUTPUTS = 3  # failed steps whose output is shown
+_BAR = "  | "
+_LOOKING = ("FILE_READ", "FILE_EDIT", "SEARCH_CODE", "TEST_RUN", "GIT_COMMIT")  # of no use in nothing
+_PROGRAMS = frozenset({"SPELL_CAST", "TEST_RUN"})  # operations that print
+_FAILING = 1_000  # steps that --json names; how many there are is in its counts
 _SIZES = ("memory", "workspace", "tmp")
 _COUNTED = ("ok", "failed", "refused", "skipped")
 _HEADINGS = {
@@ -39,6 +46,7 @@ def summary_of(record: RunRecord) -> dict[str, Any]:
         "status": record.state.value if result is None else result.status.value,
         "exit_code": None if result is None else result.exit_code,
         "steps": steps.model_dump(),
+        "failing": [] if result is None else _failing(troubles_of(result.events, result.violations)),
         "chain_head": None if result is None else result.chain_head,
         "meta_trail_sha256": None if result is None else result.meta_trail_sha256,
         "snapshot": None if result is None else result.snapshot,
@@ -48,8 +56,29 @@ def summary_of(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def show_record(screen: Screen, record: RunRecord) -> None:
-    """Print the block."""
+def _failing(troubles: Iterable[Trouble]) -> list[dict[str, Any]]:
+    """The steps that failed or were refused, for programs: ``index`` is the record's, from 0."""
+    return [
+        {
+            "index": trouble.step if trouble.step >= 0 else None,
+            "opcode": trouble.opcode,
+            "subject": trouble.subject,
+            "status": trouble.status,
+            "rule": trouble.rule or None,
+            "reason": trouble.reason,
+        }
+        for trouble in islice(troubles, _FAILING)
+    ]
+
+
+def show_record(screen: Screen, record: RunRecord, *, more: Iterable[tuple[str, str]] = ()) -> None:
+    """Print the block: what came of it and why, the facts, and last the digests that prove it.
+
+    Args:
+        screen: where to.
+        record: the run.
+        more: facts to tell beside the block's own.
+    """
     summary, result = summary_of(record), record.result
     status = summary["status"]
     name = record.info.trail.source or record.info.trail.trail_id or summary["trail_sha256"]
@@ -61,17 +90,57 @@ def show_record(screen: Screen, record: RunRecord) -> None:
     screen.say(f"  {screen.paint('steps', 'dim')}  {_count_words(screen, summary['steps'])}")
     if result is not None:
         screen.say(*_trouble_lines(screen, troubles_of(result.events, result.violations)))
+        _show_outputs(screen, record)
         if result.error:
-            screen.say("", f"  {screen.paint('error', 'error')}  {printable(result.error)}")
-    proof = (
-        ("meta-trail", summary["meta_trail_sha256"]),
-        ("chain head", summary["chain_head"]),
-        ("snapshot", summary["snapshot"]),
-        ("runtime", summary["runtime"]),
+            told = f"  {screen.paint('error', 'error')}  {printable(result.error)}"
+            screen.say("", *wrapped(told, screen.width, indent=" " * 9))
+    facts = (
+        ("runtime", summary["runtime"] or ""),
         ("limited to", _clipped(record.info.options)),
+        ("workspace", emptiness(record)),
+        *more,
         ("record", summary["record"]),
     )
-    screen.say("", *pairs((label, value or "") for label, value in proof))
+    info = record.info
+    proof = (
+        ("trail", info.trail.sha256 if more else ""),
+        ("policy", info.policy.sha256 if more else ""),
+        ("image", info.image.id.removeprefix("sha256:") if info.image and more else ""),
+        ("seccomp", (info.seccomp_sha256 or "") if more else ""),
+        ("base", (info.base_snapshot or "") if more else ""),
+        ("snapshot", summary["snapshot"] or ""),
+        ("chain head", summary["chain_head"] or ""),
+        ("meta-trail", summary["meta_trail_sha256"] or ""),
+    )
+    screen.say("", *pairs(facts, width=screen.width), "", *pairs(proof))
+
+
+def _show_outputs(screen: Screen, record: RunRecord) -> None:
+    """Of the first failed steps that printed something the end of it, and the command that shows all."""
+    events = record.result.events if record.result else ()
+    failed = (event for event in events if event["status"] == "failed" and event["opcode_name"] in _PROGRAMS)
+    named = {
+        event["step_index"]: f"{event['opcode_name']} {clip(printable(subject_of_event(event)), 48)}"
+        for event in islice(failed, _FAILING)
+    }
+    width = None if screen.width is None else screen.width - len(_BAR)
+    try:
+        for step, output in tails_of(record, named, _OUTPUTS):
+            screen.say("", f"  step {step_number(step)}, {named[step]}, printed at its end:")
+            screen.say(*(f"{_BAR}{line}" for line in tail_of(output, width=width)))
+            screen.say(f"  all of it: sandbox-runner log {printable(name_of(record))} {step_number(step)}")
+    except VerificationError as error:
+        screen.say("", f"  what failed steps printed cannot be shown: {printable(str(error))}")
+
+
+def emptiness(record: RunRecord) -> str:
+    """That a trail which looks at files found none, where nobody named a workspace."""
+    needs = record.result.facts.get("needs") if record.result else None
+    opcodes = needs.get("opcodes") if isinstance(needs, dict) else None
+    looking = [name for name in _LOOKING if name in opcodes] if isinstance(opcodes, dict) else []
+    if record.info.base_snapshot or record.info.options.get("bind") or not looking:
+        return ""
+    return f"began empty, and the trail has {', '.join(looking)}; give it a directory with -w DIR"
 
 
 def _clipped(options: Mapping[str, Any]) -> str:
@@ -97,6 +166,9 @@ def _count_words(screen: Screen, steps: Mapping[str, int]) -> str:
         for status in _COUNTED
         if steps.get(status, 0)
     ]
+    rest = steps.get("total", 0) - sum(steps.get(status, 0) for status in _COUNTED)
+    if rest > 0 and said:
+        said.append(f"{rest:,} not reached")
     return f"{steps.get('total', 0):,}" + (f": {', '.join(said)}" if said else "")
 
 
@@ -105,24 +177,31 @@ def _trouble_lines(screen: Screen, troubles: Iterable[Trouble]) -> list[str]:
     all_of_them = iter(troubles)
     shown = list(islice(all_of_them, _LISTED))
     rest = sum(1 for _ in all_of_them)
-    lines = [_trouble_line(screen, trouble, shown) for trouble in shown]
+    lines = [line for trouble in shown for line in _trouble_line(screen, trouble, shown)]
     return ["", *lines, *([f"  … and {plural(rest, 'more step')}"] if rest else [])] if lines else []
 
 
-def _trouble_line(screen: Screen, trouble: Trouble, shown: Sequence[Trouble]) -> str:
+def _trouble_line(screen: Screen, trouble: Trouble, shown: Sequence[Trouble]) -> list[str]:
     width = max(len(other.opcode) for other in shown)
     where = f"{step_number(trouble.step):>5}" if trouble.step >= 0 else "trail"
-    status = screen.paint(f"{trouble.status:<7}", trouble.status)
-    subject = f" {clip(printable(trouble.subject), 48)}" if trouble.subject else ""
+    about = f" {clip(printable(trouble.subject), 48)}" if trouble.subject else ""
     rule = f" [{printable(trouble.rule)}]" if trouble.rule else ""
     reason = clip(printable(trouble.reason), _REASON)
-    return f"  {where}  {status}  {trouble.opcode:<{width}}{subject}{rule}  {reason}"
+    line = f"  {where}  {trouble.status:<7}  {trouble.opcode:<{width}}{about}{rule}  {reason}"
+    first, *rest = wrapped(line, screen.width, indent=" " * 18)
+    painted = screen.paint(f"{trouble.status:<7}", trouble.status)
+    return [first.replace(f"{trouble.status:<7}", painted, 1), *rest]
 
 
-def next_commands(record: RunRecord) -> list[str]:
-    """What a person does now; a record that lies elsewhere than the tenant's runs is named by its path."""
+def name_of(record: RunRecord) -> str:
+    """What a command takes for RUN: the id; of a record that lies elsewhere than the tenant's, its path."""
     at_home = record.path.name == record.run_id and record.path.parent.name == "runs"
-    run = record.run_id if at_home else str(record.path)
+    return record.run_id if at_home else str(record.path)
+
+
+def next_commands(record: RunRecord, *, columns: int | None = None) -> list[str]:
+    """What a person does now; where a line has fewer ``columns``, without saying what for."""
+    run = name_of(record)
     commands = [
         ("sandbox-runner log", run, "every call"),
         ("sandbox-runner verify", run, "is the record whole?"),
@@ -132,4 +211,6 @@ def next_commands(record: RunRecord) -> list[str]:
     commands.append(("sandbox-runner report", f"{run} -o run.html", "one page to pass on"))
     lines = [(f"{command} {printable(rest)}", why) for command, rest, why in commands]
     width = max(len(command) for command, _ in lines)
-    return [f"  {command:<{width}}  # {why}" for command, why in lines]
+    full = [f"  {command:<{width}}  # {why}" for command, why in lines]
+    fits = columns is None or max(map(len, full)) <= columns
+    return full if fits else [f"  {command}" for command, _ in lines]

@@ -97,10 +97,17 @@ class Agent:
         if batch is not None and batch == self.stopped:
             self.host.send({"id": number, "ok": True, **_UNPERFORMED})
             return
+        guest.output = None
         answer = dispatch.answer_call(guest, header, body)
         if header.get("stop") is True and answer["status"] in (FAILED, REFUSED):
             self.stopped = batch
-        self.host.send({"id": number, "ok": True, **answer})
+        if guest.output is None or not guest.output.total:
+            self.host.send({"id": number, "ok": True, **answer})
+            return
+        kept, cut_at = guest.output.kept()
+        answer["printed"] = {"bytes": guest.output.total, "cut_at": cut_at}
+        guest.output = None
+        self.host.send({"id": number, "ok": True, **answer}, kept)
 
     def tree(self, guest: Guest, number: int, header: dict[str, Any], body: bytes) -> None:
         """Scan, fetch or fill the workspace, answer by answer; the sandbox uid is worn for each."""

@@ -34,6 +34,7 @@ class Guest:
         index: what searches remember of the workspace; ``None`` after anything that may have changed it.
         believed: which of the kernel's answers tell whether foreign code is left (see ``foreign``); none
             before the first foreign code.
+        output: what the programs of the call under way print, where the host is to have it.
         memory_reached: until when the Engine's news of a reached memory limit are about programs that have
             ended, in nanoseconds of the kernel's clock, which is the Engine's as well; 0 once it is answered.
         turn: niceness and processors that every program begins with, as they were before the first foreign
@@ -56,6 +57,7 @@ class Guest:
         "ledger",
         "memory_reached",
         "origin",
+        "output",
         "root",
         "server",
         "surveyed",
@@ -75,6 +77,7 @@ class Guest:
         self.believed: tuple[Callable[[int], bool], ...] = ()
         self.index: SearchIndex | None = None
         self.memory_reached = 0
+        self.output: Any = None
         self.turn: tuple[int, Sequence[int]] = (0, ())
         self.origin: Origin | None = None
         self.surveyed: dict[str, int] = {}

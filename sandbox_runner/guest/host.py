@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from sandbox_runner.guest.wire import FrameDecoder, encode_frame
+from sandbox_runner.guest.wire import FrameDecoder, encode_frame, encode_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +52,13 @@ class HostStream:
             self.flush()
             self._read()
 
-    def send(self, header: Header, body: bytes = b"") -> None:
-        """Answer; see ``flush`` for when it leaves."""
+    def send(self, header: Header, body: bytes | bytearray = b"") -> None:
+        """Answer; see ``flush`` for when it leaves. A long body goes out as it is, without another copy."""
+        if len(body) >= _FLUSH:
+            self._held.append(encode_head(header, len(body)))
+            self.flush()
+            self._write(body)
+            return
         data = encode_frame(header, body)
         self._held.append(data)
         self._held_bytes += len(data)
@@ -68,9 +73,13 @@ class HostStream:
         """
         if not self._held:
             return
-        view = memoryview(b"".join(self._held))
+        data = b"".join(self._held)
         self._held = []
         self._held_bytes = 0
+        self._write(data)
+
+    def _write(self, data: bytes | bytearray) -> None:
+        view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._sink, view) :]

@@ -9,6 +9,7 @@ from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.scratch import clear_scratch
 from sandbox_runner.guest.sinks import HeadTail
 from sandbox_runner.guest.tools import require_tool
+from sandbox_runner.guest.wire import OUTPUT_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def spell_cast(guest: Guest, spell: str) -> Outcome:
 
 
 def _command(guest: Guest, spell: Spell, text: str, effect: dict[str, Any]) -> Outcome:
-    output = HeadTail(guest.config.limits.output_bytes)
+    output = guest.output = HeadTail(guest.config.limits.output_bytes, keep=OUTPUT_LIMIT)
     program = spell.argv[0] if spell.argv[0].startswith("/") else require_tool(spell.argv[0])
     try:
         ended = run(

@@ -19,6 +19,7 @@ from sandbox_runner.guest.scratch import clear_scratch
 from sandbox_runner.guest.sinks import HeadTail, Whole
 from sandbox_runner.guest.texts import python_command
 from sandbox_runner.guest.tools import require_tool
+from sandbox_runner.guest.wire import OUTPUT_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
     _must_exist(guest, test_path)
     settings = {"honour": guest.config.tests.honour_project_config, "path": "./" + test_path}
     seconds = min(guest.config.tests.timeout_s, guest.config.limits.call_s)
-    output, said = HeadTail(guest.config.limits.output_bytes), Whole(_REPORT_LIMIT)
+    output = guest.output = HeadTail(guest.config.limits.output_bytes, keep=OUTPUT_LIMIT)
+    said = Whole(_REPORT_LIMIT)
     started = monotonic()
     if guest.server is not None:
         ended = guest.server.run(guest, settings, output, said, seconds)

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 __all__ = [
     "BODY_LIMIT",
     "HEADER_LIMIT",
+    "OUTPUT_LIMIT",
     "PUSHES_BYTES",
     "PUSHES_LIMIT",
     "FrameDecoder",
     "FrameError",
     "decode_json",
     "encode_frame",
+    "encode_head",
     "encode_json",
     "split_blobs",
 ]
@@ -35,6 +37,8 @@ HEADER_LIMIT = 1 << 20
 """Longest header, in bytes."""
 BODY_LIMIT = 32 << 20
 """Longest body, in bytes."""
+OUTPUT_LIMIT = 8 << 20
+"""Most bytes of what one call's programs printed that the answer carries as its body."""
 PUSHES_LIMIT = 1_000
 """Most branches that a run can have pushed."""
 PUSHES_BYTES = 2 * BODY_LIMIT
@@ -67,18 +71,25 @@ class FrameError(Exception):
     """The stream carries something that is no frame; it cannot be read any further."""
 
 
-def encode_frame(header: Header, body: bytes = b"", encode: Callable[[Any], bytes] = encode_json) -> bytes:
+def encode_frame(
+    header: Header, body: bytes | bytearray = b"", encode: Callable[[Any], bytes] = encode_json
+) -> bytes:
     """One frame as bytes; ``encode`` is another way to the same JSON.
 
     Raises:
         FrameError: header or body is over its limit, or the header is no JSON.
     """
+    return encode_head(header, len(body), encode) + body
+
+
+def encode_head(header: Header, length: int, encode: Callable[[Any], bytes] = encode_json) -> bytes:
+    """A frame without its body of ``length`` bytes, which follows; raises like ``encode_frame``."""
     try:
         text = encode(header)
     except (TypeError, ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header cannot be written as JSON: {error}") from error
-    _check(len(text), len(body))
-    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
+    _check(len(text), length)
+    return _LENGTHS.pack(len(text), length) + text
 
 
 def split_blobs(lengths: dict[str, int], body: bytes) -> dict[str, bytes]:

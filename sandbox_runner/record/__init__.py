@@ -29,7 +29,7 @@ from sandbox_runner.record.keys import (
     trust,
     trusted_keys,
 )
-from sandbox_runner.record.lines import CallLine, subject_of
+from sandbox_runner.record.lines import CallLine, subject_in, subject_of
 from sandbox_runner.record.logs import Log, people_log, people_processors
 from sandbox_runner.record.recorded_world import RecordedWorld
 from sandbox_runner.record.recorder import Recorder
@@ -72,6 +72,7 @@ __all__ = [
     "people_log",
     "people_processors",
     "signing_key",
+    "subject_in",
     "subject_of",
     "trust",
     "trusted_keys",

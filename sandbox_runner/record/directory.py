@@ -124,6 +124,7 @@ class RunDirectory:
             origin,
             context=bound,
             log=None if log is None else log.bind(run=self._info.run_id, tenant=self._info.tenant),
+            keep=self.add_artifact,
             **clocks,
         )
         return self._recorder

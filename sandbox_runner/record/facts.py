@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sandbox_runner.record import fields
 from sandbox_runner.record.encoding import canonical_fact
+from sandbox_runner.record.outputs import in_line
 from sandbox_runner.world.call import Call, Outcome
 from sandbox_runner.world.canonical import canonical_json
 
@@ -83,7 +84,12 @@ def cut_details(details: dict[str, Any]) -> dict[str, Any]:
 
 def meta_details(outcome: Outcome) -> dict[str, Any]:
     """What the outcome says of this one replay (``Outcome.meta``), bounded."""
-    return {_text(str(key)): _plain(value, META_TEXT_LIMIT) for key, value in outcome.meta.items()}
+    return {
+        _text(str(key)): in_line(_text(value).encode())
+        if key == fields.OUTPUT and isinstance(value, str)
+        else _plain(value, META_TEXT_LIMIT)
+        for key, value in outcome.meta.items()
+    }
 
 
 def shorten(text: str, limit: int = TEXT_LIMIT) -> str | dict[str, Any]:

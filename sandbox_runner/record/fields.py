@@ -26,6 +26,12 @@ SHA256: Final = "sha256"
 BYTES: Final = "bytes"
 HEAD: Final = "head"
 
+# meta: what the programs of a call printed, see ``outputs``
+OUTPUT: Final = "output"
+OUTPUT_FILE: Final = "output_file"
+OUTPUT_LEFT_OUT: Final = "output_left_out"
+TAIL: Final = "tail"
+
 # meta: when and where it happened; differs between two runs of the same trail
 AT: Final = "at"
 DURATION_NS: Final = "duration_ns"

@@ -22,6 +22,8 @@ __all__ = [
     "LOG_MEMORY",
     "META_TRAIL",
     "OPEN_ONLY",
+    "OUTPUTS_BYTES",
+    "OUTPUTS_LIMIT",
     "POLICY",
     "RESULT",
     "RUN",
@@ -97,4 +99,10 @@ LOG_MEMORY: Final = 64 * _MIB
 """The most memory in bytes that reading ``calls.jsonl`` or the journal line by line takes."""
 
 FILES_LIMIT: Final = 20_000
-"""Files and folders of a record; of pushes there are a thousand at most."""
+"""Files and folders of a record; of pushes and of outputs there are a thousand at most."""
+
+OUTPUTS_BYTES: Final = 64 * _MIB
+"""Bytes of what a run's programs printed that are kept beside the log, all steps together."""
+
+OUTPUTS_LIMIT: Final = 1_000
+"""Files of them."""

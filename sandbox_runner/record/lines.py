@@ -18,7 +18,7 @@ from sandbox_runner.record.files import open_bounded
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world.call import Status
 
-__all__ = ["CallLine", "line_start", "parse_line", "read_lines", "subject_of", "text_of"]
+__all__ = ["CallLine", "line_start", "parse_line", "read_lines", "subject_in", "subject_of", "text_of"]
 
 _STATUSES: Final = frozenset(status.value for status in Status)
 _LINE_KEYS: Final = frozenset({fields.DIGEST, fields.FACT, fields.META})
@@ -53,6 +53,15 @@ class CallLine:
     def status(self) -> Status:
         """How the call ended."""
         return Status(self.fact[fields.STATUS])
+
+    @property
+    def took_ns(self) -> int:
+        """Nanoseconds that the step took: what the guest spent, else the time since the call before it."""
+        for name in (fields.GUEST_NS, fields.DURATION_NS):
+            value = self.meta.get(name)
+            if type(value) is int and value > 0:
+                return value
+        return 0
 
     @property
     def outcome(self) -> str:
@@ -103,8 +112,12 @@ def parse_line(raw: bytes, number: int) -> CallLine:
 
 def subject_of(line: CallLine) -> str:
     """The argument that tells one call from the next: a path, a commit's message, a target."""
-    arguments = line.fact[fields.ARGUMENTS]
-    operation = METHODS.get(line.fact[fields.METHOD])
+    return subject_in(line.fact[fields.METHOD], line.fact[fields.ARGUMENTS])
+
+
+def subject_in(method: str, arguments: Mapping[str, Any]) -> str:
+    """The same of a call that has no line yet."""
+    operation = METHODS.get(method)
     names = [operand.name for operand in operation.operands if operand.name != "repo"] if operation else []
     for name in (*names, *arguments):
         if name in arguments:

@@ -25,6 +25,7 @@ from sandbox_runner.record.facts import fact_bytes, meta_details
 from sandbox_runner.record.files import AppendOnlyFile
 from sandbox_runner.record.lines import line_start
 from sandbox_runner.record.logs import Event, Log, build_log
+from sandbox_runner.record.outputs import KeepArtifact, OutputKeeper
 from sandbox_runner.trail import step_number
 from sandbox_runner.world.call import Call, Outcome, Status
 
@@ -63,6 +64,7 @@ class Recorder:
         *,
         context: Mapping[str, str | int] | None = None,
         log: Log | None = None,
+        keep: KeepArtifact | None = None,
         now_ns: Callable[[], int] = time.time_ns,
         tick_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -77,6 +79,8 @@ class Recorder:
         bound = {fields.PID: os.getpid(), **(context or {})}
         self._lines = build_log(_LineSink(self._calls), [_render_line]).bind(**bound)
         self._people = log
+        self._outputs = OutputKeeper(keep)
+        self._last_ns = 0
 
     @property
     def head(self) -> str:
@@ -133,7 +137,10 @@ class Recorder:
             raise SandboxError("the world gave an outcome for a call that was never made")
         data = fact_bytes(sent.call, outcome, seq=sent.seq, prev=self._head)
         digest = link(data)
-        duration_ns = self._tick_ns() - sent.tick_ns
+        now_ns = self._tick_ns()
+        # Calls are handed over ahead and performed in order: what they wait for each other is not theirs.
+        duration_ns = now_ns - max(sent.tick_ns, self._last_ns)
+        self._last_ns = now_ns
         self._lines.info(
             fields.CALL_EVENT,
             fact=data,
@@ -141,13 +148,13 @@ class Recorder:
             at=datetime.fromtimestamp(sent.at_ns / 1e9, UTC).isoformat(timespec="microseconds"),
             duration_ns=duration_ns,
             guest_ns=outcome.duration_ns,
-            **_meta(outcome),
+            **self._meta(sent, outcome),
         )
         del self._pending[sent.seq]
         self._length += 1
         self._head = digest
         self._counts[outcome.status] += 1
-        self._tell(sent.call, outcome, duration_ns)
+        self._tell(sent.call, outcome, outcome.duration_ns or duration_ns)
         return digest
 
     def close(self) -> None:
@@ -156,6 +163,12 @@ class Recorder:
             self._calls.close()
         finally:
             self._journal.close()
+
+    def _meta(self, sent: Dispatch, outcome: Outcome) -> dict[str, Any]:
+        details = meta_details(outcome) if outcome.meta else {}
+        if outcome.printed is not None:
+            details |= self._outputs.told(sent.call, sent.seq, outcome.printed)
+        return {fields.DETAILS: details} if details else {}
 
     def _tell(self, call: Call, outcome: Outcome, duration_ns: int) -> None:
         if self._people is None:
@@ -190,7 +203,3 @@ def _render_line(_logger: Any, _method: str, event: Event) -> bytes:
     if len(line) > layout.LINE_LIMIT:
         raise StoreError(f"a log line of {len(line)} bytes exceeds the limit of {layout.LINE_LIMIT}")
     return line
-
-
-def _meta(outcome: Outcome) -> dict[str, Any]:
-    return {fields.DETAILS: meta_details(outcome)} if outcome.meta else {}

@@ -19,6 +19,7 @@ class Phase(StrEnum):
     IMAGE = "image"
     WORKSPACE = "workspace"
     SANDBOX = "sandbox"
+    RUNNING = "running"
     STEP = "step"
     SNAPSHOT = "snapshot"
     CLOSED = "closed"
@@ -26,7 +27,18 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One thing that happened; ``step`` counts the steps done of ``total``."""
+    """One thing that happened.
+
+    Attributes:
+        phase: where the run is. ``RUNNING`` and ``STEP`` come in turn: a step begins, a step is over.
+        message: in words; a stranger's text may be in it. Of a step that begins, its operation and subject.
+        step: number of the step that begins or is over, the first is 1.
+        total: how many steps the trail has.
+        status: how the step ended.
+        run_id: of which run this is told.
+        trail: what the trail is called.
+        limit_s: seconds after which a step that begins is ended, 0 where it has no limit worth telling.
+    """
 
     phase: Phase
     message: str
@@ -34,6 +46,8 @@ class Progress:
     total: int = 0
     status: Status | None = None
     run_id: str = ""
+    trail: str = ""
+    limit_s: float = 0.0
 
 
 OnProgress = Callable[[Progress], None]

@@ -28,6 +28,7 @@ from sandbox_runner.record import (
     TrailInfo,
     forms_of,
     now_text,
+    subject_in,
 )
 from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
 from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
@@ -46,11 +47,13 @@ from sandbox_runner.runner.summary import (
 )
 from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, seccomp_sha256
 from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
-from sandbox_runner.trail import OPERATIONS
+from sandbox_runner.trail import OPERATIONS, TrailOpcodes
 from sandbox_runner.world import MockWorld, Status, call_for
 
 __all__ = ["Run"]
 
+_TIMED = frozenset({TrailOpcodes.SPELL_CAST, TrailOpcodes.TEST_RUN})  # steps that have the tests' time
+_SUBJECT = 200  # characters of a subject that is told
 _LOST = "What ran in it used the memory up; its workspace, ledger and pushes are lost."
 
 
@@ -249,6 +252,7 @@ class Run:
             chain_head=lambda: recorder.head,
             refusals=refusals_of(self.source.trail, self.admission),
         )
+        self._tell_begin(0)
         ending.result = ending.executor.execute()
         lost = world.ended or self._kept(world, directory, ending)
         ending.status, ending.exit_code = outcome_of(ending.result.events)
@@ -294,6 +298,26 @@ class Run:
                 total=len(self.source.trail.steps),
                 status=event.status,
                 run_id=self.run_id,
+                trail=self.source.source,
+            )
+        )
+        self._tell_begin(event.step_index + 1)
+
+    def _tell_begin(self, index: int) -> None:
+        """The step that is performed now: of the calls on their way the first whose outcome is not there."""
+        if index >= len(self.source.trail.steps):
+            return
+        step = self.source.trail.steps[index]
+        subject = subject_in(OPERATIONS[step.opcode].method or "", step.arguments)
+        self.tell(
+            Progress(
+                Phase.RUNNING,
+                f"{step.opcode.name} {subject[:_SUBJECT]}".rstrip(),
+                step=index + 1,
+                total=len(self.source.trail.steps),
+                run_id=self.run_id,
+                trail=self.source.source,
+                limit_s=self.policy.tests.timeout_s if step.opcode in _TIMED else 0.0,
             )
         )
 
@@ -374,4 +398,5 @@ class Run:
         return record
 
     def _report(self, phase: Phase, message: str) -> None:
-        self.tell(Progress(phase, message, total=len(self.source.trail.steps), run_id=self.run_id))
+        total = len(self.source.trail.steps)
+        self.tell(Progress(phase, message, total=total, run_id=self.run_id, trail=self.source.source))

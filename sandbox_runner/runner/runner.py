@@ -180,7 +180,8 @@ class Runner:
         admission = admit(source.trail, self.policy)
         run_id = new_run_id()
         verdict = Phase.ADMITTED if may_run(self.policy, admission) else Phase.REFUSED
-        self.on_progress(Progress(verdict, source.source, total=len(source.trail.steps), run_id=run_id))
+        total = len(source.trail.steps)
+        self.on_progress(Progress(verdict, source.source, total=total, run_id=run_id, trail=source.source))
         return Run(
             run_id=run_id,
             source=source,

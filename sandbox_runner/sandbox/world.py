@@ -21,14 +21,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox_runner.errors import ChannelError, OutOfMemoryError
-from sandbox_runner.guest.wire import BODY_LIMIT
+from sandbox_runner.guest.wire import BODY_LIMIT, OUTPUT_LIMIT
 from sandbox_runner.sandbox.channel import Answer
 from sandbox_runner.sandbox.engine import Engine
 from sandbox_runner.sandbox.fast_json import encode
 from sandbox_runner.sandbox.fill import fill
 from sandbox_runner.sandbox.sandbox import Sandbox
 from sandbox_runner.sandbox.spec import SandboxSpec
-from sandbox_runner.world import Call, CallStream, Outcome, Status, World
+from sandbox_runner.world import Call, CallStream, Outcome, Printed, Status, World
 
 __all__ = ["KEPT_BYTES", "PROGRAMS", "ContainerWorld"]
 
@@ -38,6 +38,7 @@ _UNSENT_BYTES = 4 << 20  # a stream that takes no more of this keeps the window 
 _TEXT_LIMIT = 1 << 16
 PROGRAMS = frozenset(("git_commit", "git_push", "search_code", "spell_cast", "test_run"))
 """The methods that start programs as the sandbox uid."""
+_PRINTING = frozenset(("spell_cast", "test_run"))  # whose answers carry what the programs printed
 _DETAILS_KEYS = 256  # at the top of an answer's details; no method has a tenth of them
 KEPT_BYTES = 256 << 20
 """What a replay keeps of all answers of a sandbox, bytes: their texts, at four each character, and details.
@@ -271,7 +272,7 @@ def _judged(answer: Answer, call: Call) -> Outcome:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
     if type(details) is not dict or type(spent) is not int:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
-    if len(text) > _TEXT_LIMIT or spent < 0 or answer.body:
+    if len(text) > _TEXT_LIMIT or spent < 0:
         raise ChannelError(f"The guest's answer to {call.method} is beyond its limits.")
     if len(details) > _DETAILS_KEYS:
         raise ChannelError(f"The guest's answer to {call.method} has more than {_DETAILS_KEYS} details.")
@@ -281,7 +282,21 @@ def _judged(answer: Answer, call: Call) -> Outcome:
         raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
     if "output" in details:
         meta = {**meta, "output": details.pop("output")}
-    return Outcome(known, text, details, spent, meta)
+    return Outcome(known, text, details, spent, meta, _printed(answer, call))
+
+
+def _printed(answer: Answer, call: Call) -> Printed | None:
+    """What the call's programs printed: the answer's body, and what the guest says of it."""
+    told = answer.header.get("printed")
+    if told is None and not answer.body:
+        return None
+    kept = len(answer.body)
+    if type(told) is not dict or call.method not in _PRINTING or kept > OUTPUT_LIMIT:
+        raise ChannelError(f"The guest's answer to {call.method} is beyond its limits.")
+    total, cut_at = told.get("bytes"), told.get("cut_at")
+    if type(total) is not int or type(cut_at) is not int or not 0 <= cut_at <= kept <= total < 1 << 53:
+        raise ChannelError(f"The guest's answer to {call.method} is not of the agreed form.")
+    return Printed(answer.body, total, cut_at)
 
 
 def _skipped(call: Call) -> Outcome:

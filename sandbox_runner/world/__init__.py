@@ -1,6 +1,6 @@
 """Worlds: what a call is, what comes back, and the worlds that need no sandbox."""
 
-from sandbox_runner.world.call import Call, Outcome, Status
+from sandbox_runner.world.call import Call, Outcome, Printed, Status
 from sandbox_runner.world.canonical import canonical_digest, canonical_json
 from sandbox_runner.world.dispatch import adapt, call_for
 from sandbox_runner.world.file_world import FileWorld
@@ -13,6 +13,7 @@ __all__ = [
     "FileWorld",
     "MockWorld",
     "Outcome",
+    "Printed",
     "Status",
     "World",
     "WorldInterface",

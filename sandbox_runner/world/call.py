@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox_runner.trail.operations import TrailOpcodes
 
-__all__ = ["Call", "Outcome", "Status"]
+__all__ = ["Call", "Outcome", "Printed", "Status"]
 
 
 class Status(StrEnum):
@@ -44,6 +44,26 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Printed:
+    """What the programs of a call printed, as far as it was kept; raw.
+
+    Attributes:
+        data: the beginning and, behind it, the end.
+        total: bytes that were printed in all.
+        cut_at: where in ``data`` the bytes are missing that were not kept; its length where none are.
+    """
+
+    data: bytes
+    total: int
+    cut_at: int
+
+    @property
+    def missing(self) -> int:
+        """How many bytes were not kept."""
+        return self.total - len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a call came to.
 
@@ -54,6 +74,7 @@ class Outcome:
         duration_ns: time the guest (or local world) spent, nanoseconds; 0 where unknown.
         meta: JSON-able facts of this one replay: raw output with its addresses and times, process ids.
             Recorded beside the call, never part of a proof.
+        printed: what its programs printed, raw, for a record to keep.
     """
 
     status: Status
@@ -61,3 +82,4 @@ class Outcome:
     details: Mapping[str, Any] = field(default_factory=dict)
     duration_ns: int = 0
     meta: Mapping[str, Any] = field(default_factory=dict)
+    printed: Printed | None = field(default=None, repr=False)

@@ -110,7 +110,8 @@ def _counts(record: RunRecord) -> list[tuple[str, int]]:
         return []
     steps = record.result.steps
     named = {"ok": steps.ok, "failed": steps.failed, "refused": steps.refused, "skipped": steps.skipped}
-    return [(name, count) for name, count in named.items() if count or name == "ok"]
+    named["not reached"] = steps.total - sum(named.values())
+    return [(name, count) for name, count in named.items() if count > 0 or name == "ok"]
 
 
 def _needs(record: RunRecord) -> tuple[Pair, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from sandbox_runner.record import fields
 from sandbox_runner.record.lines import CallLine, subject_of
+from sandbox_runner.record.outputs import output_in_line
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.visible import visible
 from sandbox_runner.world import Status
@@ -33,7 +34,6 @@ ROW_LIMIT: Final = 2_000
 """Steps the page lists, and lines of one text; beyond them it says how many are left out. The log has all."""
 
 _LOUD: Final = frozenset({Status.FAILED, Status.REFUSED})
-_OUTPUT: Final = ("output", "stdout", "stderr", "tail", "text")
 _TEXT_LIMIT: Final = 400
 _PAGE_CHARACTERS: Final = 16 * 1024 * 1024  # of facts, cases and output of all steps shown
 _MARKUP: Final = 64  # characters
@@ -43,7 +43,7 @@ _CASES: Final = "outcomes"  # of a test run: "<how it ended> <the test's name>",
 _COUNTS: Final = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed", "executed", "expected")
 _NOT_SHOWN: Final = frozenset({*_COUNTS, "exit"})  # the counts have their own place, the text says the exit
 _FACTS: Final = 200  # of one step
-_OUTPUT_CHARACTERS: Final = 64 * 1024  # of one text; the recorder cuts at a quarter of it
+_TAIL: Final = 20  # lines of an output that are shown at once where a step failed
 _GOOD: Final = frozenset({"passed", "skipped", "xfailed"})
 
 
@@ -97,10 +97,20 @@ class Step:
         return self.status in _LOUD
 
     @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of the output."""
+        return self.output[-_TAIL:]
+
+    @property
+    def telling(self) -> tuple[Pair, ...]:
+        """The facts without counts of nothing."""
+        return tuple(pair for pair in self.facts if pair.value != "0" or pair.name not in _COUNTS)
+
+    @property
     def characters(self) -> int:
         """What the step puts on the page; a line or pair counts for the markup around it, too."""
         pairs = sum(len(pair.name) + len(pair.value) + _MARKUP for pair in (*self.facts, *self.cases))
-        return pairs + sum(len(line) + _MARKUP for line in self.output)
+        return pairs + sum(len(line) + _MARKUP for line in (*self.output, *self.tail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +131,10 @@ def steps_of(record: RunRecord) -> Iterator[Step]:
     Raises:
         VerificationError: the log is damaged.
     """
-    total = sum(_took_ns(line) for line in record.calls()) or 1
+    total = sum(line.took_ns for line in record.calls()) or 1
     clock = 0
     for index, event, line in _with_lines(record):
-        took = 0 if line is None else _took_ns(line)
+        took = 0 if line is None else line.took_ns
         yield _step(index, event, line, start=1000 * clock / total, width=1000 * took / total)
         clock += took
 
@@ -247,20 +257,11 @@ def _step(
         text=text or line.outcome,
         facts=pairs_of(details),
         cases=cases,
-        output=tuple(_output(line.meta.get(fields.DETAILS, {}))),
-        took=duration_text(_took_ns(line)),
+        output=tuple(_output(line)),
+        took=duration_text(line.took_ns),
         start=start,
         width=width,
     )
-
-
-def _took_ns(line: CallLine) -> int:
-    """What the guest spent; where it says nothing, the whole way of the call."""
-    for name in (fields.GUEST_NS, fields.DURATION_NS):
-        value = line.meta.get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    return 0
 
 
 def _cases(value: Any) -> Iterator[Pair]:
@@ -270,15 +271,19 @@ def _cases(value: Any) -> Iterator[Pair]:
             yield Pair(_cut(name), _cut(ended))
 
 
-def _output(meta: Any) -> Iterator[str]:
-    if not isinstance(meta, Mapping):
+def _output(line: CallLine) -> Iterator[str]:
+    """What a line tells of what was printed: the beginning, how much is not here, the end."""
+    output = output_in_line(line)
+    if output is None:
         return
-    for name in _OUTPUT:
-        text = meta.get(name)
-        if isinstance(text, Mapping):
-            text = f"{text.get(fields.HEAD, '')}\n[cut: {text.get(fields.BYTES)} bytes in all]"
-        if isinstance(text, str) and text.strip():
-            yield from islice(text[:_OUTPUT_CHARACTERS].strip("\n").split("\n"), ROW_LIMIT)
+    yield from _text_lines(output.head)
+    if output.missing:
+        yield f"[... {output.missing} bytes are not here; the log has what was kept of them ...]"
+        yield from _text_lines(output.tail)
+
+
+def _text_lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "replace").strip("\n").split("\n")[:ROW_LIMIT]
 
 
 def _pairs(value: Mapping[str, Any], prefix: str) -> Iterator[Pair]:

@@ -46,3 +46,29 @@ def test_a_whole_output_says_when_it_is_none(sizes, cut, kept):
     for size in sizes:
         sink.take(bytes(size))
     assert (sink.cut, len(sink.data)) == (cut, kept)
+
+
+@given(
+    chunks=st.lists(st.binary(max_size=50), max_size=60),
+    limit=st.integers(2, 60),
+    keep=st.integers(0, 300),
+)
+def test_more_is_kept_than_the_text_tells_and_every_byte_is_accounted_for(chunks, limit, keep):
+    sink, plain, data = HeadTail(limit, keep), HeadTail(limit), b"".join(chunks)
+    for chunk in chunks:
+        sink.take(chunk)
+        plain.take(chunk)
+    assert (sink.text(), sink.cut) == (plain.text(), plain.cut)
+    kept, cut_at = sink.kept()
+    missing = len(data) - len(kept)
+    assert bytes(kept) == data[:cut_at] + data[cut_at + missing :]
+    assert not missing or len(kept) >= keep
+    assert missing or cut_at == len(data)
+
+
+def test_a_flood_that_is_kept_keeps_memory_flat():
+    sink = HeadTail(1000, 8 << 20)
+    for _ in range(1000):
+        sink.take(b"x" * 65_536)
+    assert len(sink._head) + len(sink._tail) <= 9 << 20
+    assert len(sink.kept()[0]) == 8 << 20

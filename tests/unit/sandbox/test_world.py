@@ -10,7 +10,7 @@ import pytest
 
 from sandbox_runner.errors import ChannelError, GuestError, OutOfMemoryError
 from sandbox_runner.guest import dispatch
-from sandbox_runner.guest.wire import BODY_LIMIT
+from sandbox_runner.guest.wire import BODY_LIMIT, OUTPUT_LIMIT
 from sandbox_runner.sandbox.channel import Answer
 from sandbox_runner.sandbox.spec import Deadlines
 from sandbox_runner.sandbox.world import PROGRAMS, ContainerWorld
@@ -284,3 +284,28 @@ def test_the_methods_that_start_programs_are_those_whose_module_can() -> None:
 
     starting = {name for name, (module, _) in dispatch.METHODS.items() if "process" in imports(module, set())}
     assert starting == PROGRAMS
+
+
+def test_what_a_test_printed_comes_with_the_answer() -> None:
+    answer = {**OK, "printed": {"bytes": 9, "cut_at": 2}, "body": b"abc"}
+    outcome = ContainerWorld(MemorySandbox(lambda _header, _body: answer)).perform(call(method="test_run"))
+    assert (outcome.printed.data, outcome.printed.total, outcome.printed.missing) == (b"abc", 9, 6)
+
+
+@pytest.mark.parametrize(
+    ("method", "told", "body"),
+    [
+        ("file_read", {"bytes": 1, "cut_at": 1}, b"x"),
+        ("test_run", None, b"x"),
+        ("test_run", {"bytes": 0, "cut_at": 0}, b"x"),
+        ("test_run", {"bytes": 9, "cut_at": 2}, b"x"),
+        ("test_run", {"bytes": True, "cut_at": 1}, b"x"),
+        ("test_run", {"bytes": 1 << 60, "cut_at": 1}, b"x"),
+        ("test_run", {"bytes": 1 << 30, "cut_at": 0}, bytes(OUTPUT_LIMIT + 1)),
+        ("test_run", [], b""),
+    ],
+)
+def test_a_guest_that_lies_about_what_was_printed_is_broken(method: str, told: object, body: bytes) -> None:
+    answer = {**OK, "body": body} | ({} if told is None else {"printed": told})
+    with pytest.raises(ChannelError):
+        ContainerWorld(MemorySandbox(lambda _header, _body: answer)).perform(call(method=method))

@@ -91,7 +91,8 @@ def _contents(cursor: Cursor, parts: list[bytes], kind: int, index: int) -> Iter
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a file")
-        source = _normal_chunks(fd, found.st_size) if is_index_path(parts) else chunks(fd, found.st_size)
+        size = found.st_size
+        source = _normal_chunks(cursor, fd, size) if is_index_path(parts) else chunks(fd, size)
         last = next(source, b"")
         for chunk in source:
             yield records.pack_piece(index, records.PIECE_MORE, last)
@@ -101,9 +102,9 @@ def _contents(cursor: Cursor, parts: list[bytes], kind: int, index: int) -> Iter
         os.close(fd)
 
 
-def _normal_chunks(fd: int, size: int) -> Iterator[bytes]:
+def _normal_chunks(cursor: Cursor, fd: int, size: int) -> Iterator[bytes]:
     """The contents of what may be a git index, in the form in which it is captured."""
-    normal = normal_index(fd, size)[0]
+    normal = normal_index(cursor, fd, size)[0]
     if normal is None:
         os.lseek(fd, 0, os.SEEK_SET)
         return chunks(fd, size)

@@ -80,6 +80,7 @@ NOTES = {
     5: "git index captured as it is: not in a form that can be normalised",
     6: "unreadable mode lifted to capture the contents",
     7: "left out as well, without a line of their own",
+    8: "other half of a split git index left out: the index is captured in one piece",
 }
 """What was normalised on the way, by the number that travels."""
 

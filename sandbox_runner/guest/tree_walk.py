@@ -14,7 +14,7 @@ import os
 import stat
 
 from sandbox_runner.guest.digest import sha256
-from sandbox_runner.guest.git_index import MAX_INDEX_BYTES, is_index_path, normalise
+from sandbox_runner.guest.git_index import MAX_INDEX_BYTES, is_index_path, is_shared_index, normalise
 from sandbox_runner.guest.tree_cursor import Cursor
 from sandbox_runner.guest.tree_records import DIRECTORY, END, FILE, LINK, NOTE, OMISSION, pack_scan
 
@@ -31,6 +31,7 @@ _NOTHING = bytes(32)
 _FIFO, _SOCKET, _BLOCK, _CHARACTER, _UNREADABLE, _FILE_LIMIT, _TOTAL_LIMIT, _PATH_LIMIT, _GONE = range(1, 10)
 _NO_ROOM, _CUT = 10, 11
 _HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED, _UNNAMED = range(1, 8)
+_INDEX_JOINED = 8
 _SPECIAL = {stat.S_IFIFO: _FIFO, stat.S_IFSOCK: _SOCKET, stat.S_IFBLK: _BLOCK, stat.S_IFCHR: _CHARACTER}
 _NOT_THERE = (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ESTALE)
 _OTHER = 0  # neither file, directory nor link: never opened
@@ -107,14 +108,17 @@ class _Walk:
         self._bytes = 0
         self._inodes: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._notes: dict[int, tuple[int, bytes]] = {}
+        self._whole: list[bool] = []  # of each open directory, whether its index was taken in one piece
 
     def run(self) -> Iterator[bytes]:
         """Depth first, without recursion: a tree may be deeper than the interpreter's stack."""
         pending = [iter(self._listing(b"") or ())]
+        self._whole = [False]
         while pending:
             found = next(pending[-1], None)
             if found is None:
                 pending.pop()
+                self._whole.pop()
                 if pending:
                     self._ascend()
                     self._parts.pop()
@@ -135,6 +139,7 @@ class _Walk:
                 self._parts.pop()
             else:
                 pending.append(iter(listing))
+                self._whole.append(False)
         if self.cursor.lifted:
             self._notes[_LIFTED] = (self.cursor.lifted, b"")
         for code, (count, path) in sorted(self._notes.items()):
@@ -218,6 +223,9 @@ class _Walk:
             return self._omission(_why(error), path)
 
     def _file(self, name: bytes, path: bytes) -> bytes:
+        if self._whole[-1] and is_shared_index(self._parts):
+            self._note(_INDEX_JOINED, path)
+            return b""
         fd = self.cursor.open_file(name)
         try:
             found = os.fstat(fd)
@@ -242,7 +250,8 @@ class _Walk:
     def _hashed(self, fd: int, found: os.stat_result, path: bytes) -> tuple[int, bytes]:
         """Size and digest of an open file, in the form in which it is captured."""
         if is_index_path(self._parts):
-            data, code = normal_index(fd, found.st_size)
+            data, code = normal_index(self.cursor, fd, found.st_size)
+            self._whole[-1] = data is not None  # its name comes before that of its other half
             if code:
                 self._note(code, path)
             if data is not None:
@@ -303,15 +312,35 @@ def _why(error: OSError) -> int:
     return _GONE if error.errno in _NOT_THERE else _UNREADABLE
 
 
-def normal_index(fd: int, size: int) -> tuple[bytes | None, int]:
-    """A git index in normal form, if the open file is one; and the note that belongs to it, or 0."""
+def normal_index(cursor: Cursor, fd: int, size: int) -> tuple[bytes | None, int]:
+    """A git index in normal form, if the open file is one; and the note that belongs to it, or 0.
+
+    The other half of a split index is looked for where the cursor is.
+    """
     if size > MAX_INDEX_BYTES:
         return None, _INDEX_KEPT
     data = b"".join(chunks(fd, size, MAX_INDEX_BYTES + 1))
     if data[:4] != b"DIRC":
         return None, 0
-    normal = normalise(data)
+    normal = normalise(data, lambda name: _beside(cursor, name))
     return normal, _INDEX_KEPT if normal is None else _INDEX_NORMALISED
+
+
+def _beside(cursor: Cursor, name: bytes) -> bytes | None:
+    """A regular file where the cursor is; ``None`` where there is none, or it is too large for an index."""
+    try:
+        fd = cursor.open_file(name)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_INDEX_BYTES:
+            return None
+        return b"".join(chunks(fd, found.st_size, MAX_INDEX_BYTES + 1))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def chunks(fd: int, size: int, limit: int | None = None) -> Iterator[bytes]:

@@ -233,7 +233,7 @@ def _file_state(cursor: Cursor, parts: list[bytes]) -> _State:
     fd = cursor.open_file(parts[-1])
     try:
         found = os.fstat(fd)
-        normal = normal_index(fd, found.st_size)[0] if is_index_path(parts) else None
+        normal = normal_index(cursor, fd, found.st_size)[0] if is_index_path(parts) else None
         if normal is None:
             os.lseek(fd, 0, os.SEEK_SET)
             hasher = hashlib.sha256()

@@ -38,6 +38,7 @@ from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
 from sandbox_runner.runner.summary import (
     clipped_limits,
     facts_of_snapshot,
+    left_out_of,
     outcome_of,
     refusals_of,
     verdict_source,
@@ -285,6 +286,7 @@ class Run:
             ),
             policy=PolicyInfo(name=self.policy.name, sha256=self.policy.sha256),
             base_snapshot=None if base is None else base.digest,
+            left_out=left_out_of(base),
             principal=self.principal,
             limits=self.privileges.resources.model_dump(mode="json"),
             options=self._options(),

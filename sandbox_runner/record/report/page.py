@@ -124,6 +124,14 @@ def _limits(record: RunRecord) -> list[Pair]:
     ]
 
 
+def _left_out(record: RunRecord) -> list[Pair]:
+    """What was there when the run began and is not in its base."""
+    return [
+        Pair("left out", f"{group.count} {group.reason}: {', '.join(group.first)}")
+        for group in record.info.left_out
+    ]
+
+
 def _proof(record: RunRecord) -> list[Pair]:
     info, result = record.info, record.result
     named = {

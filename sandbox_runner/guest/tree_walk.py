@@ -87,8 +87,8 @@ def walk(
     """The scan records of the tree below ``root``, packed.
 
     ``leave_out(path, is_directory)`` is asked about each path in walk order, and gives the reason to leave it
-    out on request (a key of ``REASONS`` that ``UNNAMED`` has), or 0. What is in such a directory is not looked
-    at: it is one omission.
+    out on request (a key of ``REASONS`` that ``UNNAMED`` has), or 0. Such a directory is one omission; what
+    is in it is not looked at.
     """
     walker = _Walk(root, limits, lift, leave_out)
     try:

@@ -175,7 +175,7 @@ class RunInfo(_Document):
         trail, policy, image: identities by digest; ``image`` is null before one is chosen and in a dry run.
         seccomp_sha256: digest of the seccomp profile in force, null where none is.
         base_snapshot: digest of the snapshot the workspace began with, null for an empty one.
-        left_out: what was there and is not in that snapshot, by reason: it could not be read, it was excluded.
+        left_out: what was there and is not in that snapshot, by reason: unreadable, excluded.
         principal: the agent in whose name levels and commits are made.
         runtime: the container runtime in use.
         limits: the resource limits in force, by name with unit as in the policy.

@@ -13,7 +13,14 @@ from sandbox_runner.snapshot import Snapshot, groups_of, json_path, show_path
 from sandbox_runner.trail import OPERATIONS, Trail
 from sandbox_runner.world import Outcome, Status
 
-__all__ = ["clipped_limits", "facts_of_snapshot", "left_out_of", "outcome_of", "refusals_of", "verdict_source"]
+__all__ = [
+    "clipped_limits",
+    "facts_of_snapshot",
+    "left_out_of",
+    "outcome_of",
+    "refusals_of",
+    "verdict_source",
+]
 
 _LISTED = 1000  # omissions that the record names; the snapshot names all
 _NAME_CHARACTERS = 200  # of a path that run.json gives as an example

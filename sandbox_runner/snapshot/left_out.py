@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sandbox_runner.guest.tree_records import REASONS, UNNAMED
 from sandbox_runner.snapshot.facts import Snapshot
@@ -14,7 +14,8 @@ _ANY = 7  # the note that counts what could not be captured and has no record
 _FIRST = 3
 
 
-class LeftOut(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LeftOut:
     """What was left out for one reason: the reason in words, how much it was, and the first paths."""
 
     reason: str
@@ -23,7 +24,7 @@ class LeftOut(NamedTuple):
 
 
 def groups_of(snapshot: Snapshot) -> tuple[LeftOut, ...]:
-    """What a snapshot leaves out, by reason: what could not be captured first, what was not asked for last."""
+    """What a snapshot leaves out, by reason: what was not asked for comes last."""
     paths: dict[int, list[bytes]] = {}
     for omission in snapshot.omissions:
         paths.setdefault(omission.reason, []).append(omission.path)

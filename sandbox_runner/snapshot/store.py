@@ -54,8 +54,8 @@ class SnapshotStore:
     def capture(self, source: TreeSource, *, label: str = "", limits: Limits | None = None) -> Snapshot:
         """Keep the tree of a source. When this returns the snapshot is on the disk, whole.
 
-        An entry that cannot be captured, or is not asked for, is listed in ``omissions``. Capturing an equal tree again adds
-        nothing and gives the same digest.
+        An entry that cannot be captured, or is not asked for, is listed in ``omissions``. Capturing an equal
+        tree again adds nothing and gives the same digest.
 
         Raises:
             SandboxRunnerError: of the class ``source.tree_fault``: the source contradicts itself, its limits.

@@ -65,7 +65,7 @@ def render_report(
         needs=_needs(record),
         policy=view.pairs_of(record.policy()),
         limits=_limits(record),
-        proof=_proof(record),
+        proof=[*_proof(record), *_left_out(record)],
         cleanup=view.pairs_of(record.result.cleanup or {}) if record.result else (),
         in_doubt=record.in_doubt(),
         checks=checks,

@@ -40,7 +40,16 @@ _GRAVITY = (
     ExitCode.REFUSED,
     ExitCode.STEP_FAILED,
 )
-_UNKNOWN = ("run_id", "record", "trail_sha256", "chain_head", "meta_trail_sha256", "snapshot", "runtime")
+_UNKNOWN = (
+    "run_id",
+    "record",
+    "trail_sha256",
+    "chain_head",
+    "meta_trail_sha256",
+    "snapshot",
+    "left_out",
+    "runtime",
+)
 _NO_STEPS = {"total": 0, "ok": 0, "failed": 0, "refused": 0, "skipped": 0}
 _FINE = ("success", "dry-run")
 Result = RunRecord | SandboxRunnerError

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sandbox_runner.cli.commands import CommandGroup
+from sandbox_runner.cli.left_out import left_out_of_snapshot
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.snapshot_facts import Json, Name, captured_at, ends_of, facts_of, run_of, store_of
 from sandbox_runner.cli.snapshot_moves import apply, export, import_, restore
@@ -21,6 +22,7 @@ app = typer.Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None,
 
 _GIVE_WAY = ((6, 24), (4, 0), (2, 0), (6, 0), (5, 12), (3, 0))  # on a narrow terminal: digest and time stay
 _DIGITS = 12  # of a digest in a list; any unambiguous beginning is accepted
+_UNSEEN = 20  # paths that could not be compared, a line each
 
 
 @app.command("list")
@@ -100,6 +102,14 @@ def diff(
     if not json:
         total = f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed"
         screen.note(f"{total}, {found.byte_change:+,} bytes")
+        screen.note(
+            *(
+                f"not compared, one side left it out: {show_path(change.path)}"
+                for change in found.unseen[:_UNSEEN]
+            )
+        )
+        if len(found.unseen) > _UNSEEN:
+            screen.note(f"and {len(found.unseen) - _UNSEEN:,} more; --json names all of them")
 
 
 @app.command()
@@ -134,7 +144,7 @@ def _row(snapshot: Snapshot) -> tuple[str, ...]:
         size(snapshot.size),
         size(snapshot.stored),
         ",".join(snapshot.tags),
-        "partial" if snapshot.partial else snapshot.label,
+        " ".join(filter(None, (snapshot.label, "(partial)" if snapshot.partial else ""))),
     )
 
 
@@ -146,7 +156,7 @@ def _portrait(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("label", snapshot.label),
         ("tags", ", ".join(snapshot.tags)),
         ("holds", ", ".join([*counted, plural(snapshot.links, "link"), size(snapshot.size)])),
-        ("partial", f"{len(snapshot.omissions):,} left out" if snapshot.partial else ""),
+        *left_out_of_snapshot(snapshot),
     ]
 
 

@@ -60,6 +60,7 @@ def facts_of(snapshot: Snapshot) -> dict[str, Any]:
         "stored": snapshot.stored,
         "partial": snapshot.partial,
         "omissions": [{**json_path(item.path), "reason": item.text} for item in snapshot.omissions],
+        "notes": [{"text": note.text, "count": note.count} for note in snapshot.notes],
         "tags": list(snapshot.tags),
     }
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sandbox_runner.cli.left_out import left_out_of_snapshot
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.snapshot_facts import Json, Name, Run, ends_of, facts_of, run_of, store_of
 from sandbox_runner.cli.text import plural, printable, size
@@ -40,7 +41,7 @@ def restore(
             f"restored {plural(restored.files, 'file')}, {size(restored.size)}, into {_shown(directory)}"
         )
     if restored.partial:
-        screen.note(f"the snapshot is partial: {len(restored.omissions):,} of its entries were not captured")
+        screen.note("the snapshot is partial", *(words for _, words in left_out_of_snapshot(restored)))
     _warn_of_git(screen, found)
 
 
@@ -60,7 +61,7 @@ def apply(
     report = store_of(context).apply(before, after, directory, git=git, dry_run=dry_run)
     screen = Screen(json=json)
     if json:
-        parts = ("written", "removed", "already", "withheld", "kept")
+        parts = ("written", "removed", "already", "withheld", "kept", "unseen")
         screen.data(
             {name: [show_path(path) for path in getattr(report, name)] for name in parts}
             | {
@@ -85,6 +86,13 @@ def apply(
             f"withheld {plural(len(report.withheld), 'change')} in git's own directories,"
             f" whose configuration and hooks are commands: {_some(report.git_directories)};"
             " --git brings them too"
+        )
+    if report.unseen:
+        some = ", ".join(map(show_path, report.unseen[:_NAMED]))
+        more = f" and {len(report.unseen) - _NAMED:,} more" if len(report.unseen) > _NAMED else ""
+        screen.note(
+            f"not touched, since a snapshot of the run left out what is there: {some}{more};"
+            " restore the snapshot into a new directory to see the run's"
         )
     if not (report.written or report.removed):
         screen.say("nothing to do")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from sandbox_runner.cli.left_out import left_out_rows
 from sandbox_runner.cli.outputs import tail_of, tails_of
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.steps import Trouble, subject_of_event, troubles_of
@@ -50,6 +51,7 @@ def summary_of(record: RunRecord) -> dict[str, Any]:
         "chain_head": None if result is None else result.chain_head,
         "meta_trail_sha256": None if result is None else result.meta_trail_sha256,
         "snapshot": None if result is None else result.snapshot,
+        "left_out": [group.model_dump(mode="json") for group in record.info.left_out],
         "runtime": record.info.runtime,
         "duration_s": None if result is None else result.duration_s,
         "error": None if result is None else result.error,
@@ -99,6 +101,7 @@ def show_record(screen: Screen, record: RunRecord, *, more: Iterable[tuple[str, 
         ("limited to", _clipped(record.info.options)),
         ("workspace", emptiness(record)),
         *more,
+        *left_out_rows((group.reason, group.count, group.first) for group in record.info.left_out),
         ("record", summary["record"]),
     )
     info = record.info

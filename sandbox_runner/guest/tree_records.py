@@ -26,7 +26,9 @@ __all__ = [
     "BODY_BYTES",
     "DIRECTORY",
     "END",
+    "EXCLUDED",
     "FILE",
+    "IGNORED",
     "LINK",
     "NOTE",
     "NOTES",
@@ -35,6 +37,7 @@ __all__ = [
     "PIECE_LAST",
     "PIECE_MORE",
     "REASONS",
+    "UNNAMED",
     "Piece",
     "Put",
     "Refusal",
@@ -53,9 +56,12 @@ __all__ = [
 ]
 
 DIRECTORY, FILE, LINK, OMISSION, NOTE, END = b"dflone"
-"""Kinds of scan record. OMISSION: ``path`` exists but was not captured, ``detail`` is a key of ``REASONS``.
+"""Kinds of scan record. OMISSION: ``path`` exists and was not captured, ``detail`` is a key of ``REASONS``.
 NOTE: something normalised, ``detail`` is a key of ``NOTES``, ``size`` counts it, ``path`` is the first case.
 END: the walk is complete, ``size`` counts the DIRECTORY, FILE, LINK and OMISSION records before it."""
+
+EXCLUDED, IGNORED = 12, 13
+"""The reasons of what was left out on request, and not because it could not be captured."""
 
 REASONS = {
     1: "fifo",
@@ -69,6 +75,8 @@ REASONS = {
     9: "vanished or changed its kind during the walk",
     10: "holds more entries, or longer names, than the limits have room for",
     11: "the limits have no room for it and what follows it in its directory",
+    EXCLUDED: "named by an exclude pattern",
+    IGNORED: "named by a .gitignore",
 }
 """Why an entry was left out, by the number that travels (and that a snapshot's digest covers)."""
 
@@ -80,9 +88,14 @@ NOTES = {
     5: "git index captured as it is: not in a form that can be normalised",
     6: "unreadable mode lifted to capture the contents",
     7: "left out as well, without a line of their own",
-    8: "other half of a split git index left out: the index is captured in one piece",
+    8: "named by an exclude pattern as well, without a line of their own",
+    9: "named by a .gitignore as well, without a line of their own",
+    10: "other half of a split git index left out: the index is captured in one piece",
 }
 """What was normalised on the way, by the number that travels."""
+
+UNNAMED = {7: 0, 8: EXCLUDED, 9: IGNORED}
+"""The notes that count omissions without a record of their own, and the reason these share; 0: any other."""
 
 PIECE_MORE, PIECE_LAST, PIECE_FAILED = range(3)
 

@@ -16,7 +16,7 @@ import stat
 from sandbox_runner.guest.digest import sha256
 from sandbox_runner.guest.git_index import MAX_INDEX_BYTES, is_index_path, is_shared_index, normalise
 from sandbox_runner.guest.tree_cursor import Cursor
-from sandbox_runner.guest.tree_records import DIRECTORY, END, FILE, LINK, NOTE, OMISSION, pack_scan
+from sandbox_runner.guest.tree_records import DIRECTORY, END, FILE, LINK, NOTE, OMISSION, UNNAMED, pack_scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,14 +30,16 @@ CHUNK_BYTES = 1 << 20
 _NOTHING = bytes(32)
 _FIFO, _SOCKET, _BLOCK, _CHARACTER, _UNREADABLE, _FILE_LIMIT, _TOTAL_LIMIT, _PATH_LIMIT, _GONE = range(1, 10)
 _NO_ROOM, _CUT = 10, 11
-_HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED, _UNNAMED = range(1, 8)
-_INDEX_JOINED = 8
+_HARD_LINK, _SPARSE, _SPECIAL_BITS, _INDEX_NORMALISED, _INDEX_KEPT, _LIFTED = range(1, 7)
+_UNNAMED = {reason: note for note, reason in UNNAMED.items()}
+_INDEX_JOINED = 10
 _SPECIAL = {stat.S_IFIFO: _FIFO, stat.S_IFSOCK: _SOCKET, stat.S_IFBLK: _BLOCK, stat.S_IFCHR: _CHARACTER}
 _NOT_THERE = (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ESTALE)
 _OTHER = 0  # neither file, directory nor link: never opened
 _REST = 1  # stands for itself and for what follows it, for which there is no room
 _MAX_HARD_LINKS = 65536  # inodes remembered, so that a farm of links to one large file is hashed once
 _MAX_OMISSIONS, _OMISSION_BYTES = 10_000, 4 << 20  # those with a record of their own; the rest is counted
+_MAX_REQUESTED, _REQUESTED_BYTES = 1_000, 1 << 20  # the same of what was left out on request, counted apart
 _RECORD_BYTES = len(pack_scan(NOTE, 0, 0, _NOTHING, b""))
 
 
@@ -81,30 +83,49 @@ def walk(
     limits: Limits,
     *,
     lift: bool = False,
-    keep: Callable[[bytes, bool], bool] | None = None,
+    leave_out: Callable[[bytes, bool], int] | None = None,
 ) -> Iterator[bytes]:
-    """The scan records of the tree below ``root``, packed; ``keep(path, is_directory)`` may leave out."""
-    walker = _Walk(root, limits, lift, keep)
+    """The scan records of the tree below ``root``, packed.
+
+    ``leave_out(path, is_directory)`` is asked about each path in walk order, and gives the reason to leave it
+    out on request (a key of ``REASONS`` that ``UNNAMED`` has), or 0. Such a directory is one omission; what
+    is in it is not looked at.
+    """
+    walker = _Walk(root, limits, lift, leave_out)
     try:
         yield from walker.run()
     finally:
         walker.cursor.close()
 
 
+class _Room:
+    """Room for the paths of omissions: so many, of so many bytes together."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self._count, self._size = count, size
+
+    def takes(self, path: bytes) -> bool:
+        """Whether there is room for one more; once there is not, there never is again."""
+        self._count -= 1
+        self._size -= len(path)
+        return self._count >= 0 and self._size >= 0
+
+
 class _Walk:
     """The state of one walk: where it is, what it has counted, which inodes it has seen."""
 
     def __init__(
-        self, root: int, limits: Limits, lift: bool, keep: Callable[[bytes, bool], bool] | None
+        self, root: int, limits: Limits, lift: bool, leave_out: Callable[[bytes, bool], int] | None
     ) -> None:
         self.cursor = Cursor(root, lift=lift)
         self._limits = limits
-        self._keep = keep
+        self._leave_out = leave_out
         self._parts: list[bytes] = []
         self._lift = lift
         self._lost = 0  # why the cursor could not go on: from then on nothing is opened
         self._entries = self._reserved = self._reserved_bytes = 0
-        self._omissions = self._omission_bytes = 0
+        self._omitted = _Room(_MAX_OMISSIONS, _OMISSION_BYTES)
+        self._requested = _Room(_MAX_REQUESTED, _REQUESTED_BYTES)
         self._bytes = 0
         self._inodes: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._notes: dict[int, tuple[int, bytes]] = {}
@@ -127,14 +148,16 @@ class _Walk:
             self._parts.append(name)
             path = b"/".join(self._parts)
             listing = None
-            if self._keep is None or self._keep(path, kind == DIRECTORY):
-                if kind == DIRECTORY and not self._lost and len(path) <= self._limits.max_path_bytes:
-                    record, listing = self._enter(name, path)
-                else:
-                    record = self._entry(name, kind, path)
-                if record:
-                    self._entries += 1
-                    yield record
+            requested = self._leave_out(path, kind == DIRECTORY) if self._leave_out else 0
+            if requested:
+                record = self._omission(requested, path)
+            elif kind == DIRECTORY and not self._lost and len(path) <= self._limits.max_path_bytes:
+                record, listing = self._enter(name, path)
+            else:
+                record = self._entry(name, kind, path)
+            if record:
+                self._entries += 1
+                yield record
             if listing is None:
                 self._parts.pop()
             else:
@@ -274,10 +297,9 @@ class _Walk:
 
     def _omission(self, reason: int, path: bytes) -> bytes:
         """The record of something left out; none once there are too many, which a note counts."""
-        self._omissions += 1
-        self._omission_bytes += len(path)
-        if self._omissions > _MAX_OMISSIONS or self._omission_bytes > _OMISSION_BYTES:
-            self._note(_UNNAMED, path)
+        requested = reason in _UNNAMED
+        if not (self._requested if requested else self._omitted).takes(path):
+            self._note(_UNNAMED[reason if requested else 0], path)
             return b""
         return pack_scan(OMISSION, reason, 0, _NOTHING, path)
 

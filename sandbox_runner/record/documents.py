@@ -27,6 +27,7 @@ __all__ = [
     "Artifact",
     "ImageInfo",
     "InDoubt",
+    "LeftOutInfo",
     "PolicyInfo",
     "RunInfo",
     "RunResult",
@@ -151,6 +152,18 @@ class ImageInfo(BaseModel):
     packages: Annotated[tuple[Annotated[str, Field(max_length=260)], ...], Field(max_length=2_000)] = ()
 
 
+class LeftOutInfo(BaseModel):
+    """What the workspace's snapshot at the beginning leaves out for one reason.
+
+    ``first`` are the first paths, printable and cut where they are long; the snapshot names more.
+    """
+
+    model_config = _Document.model_config
+    reason: str
+    count: Count
+    first: tuple[Shown, ...] = ()
+
+
 class RunInfo(_Document):
     """``run.json``: the request and the facts of a run.
 
@@ -163,6 +176,7 @@ class RunInfo(_Document):
         trail, policy, image: identities by digest; ``image`` is null before one is chosen and in a dry run.
         seccomp_sha256: digest of the seccomp profile in force, null where none is.
         base_snapshot: digest of the snapshot the workspace began with, null for an empty one.
+        left_out: what was there and is not in that snapshot, by reason: unreadable, excluded.
         principal: the agent in whose name levels and commits are made.
         runtime: the container runtime in use.
         limits: the resource limits in force, by name with unit as in the policy.
@@ -181,6 +195,7 @@ class RunInfo(_Document):
     image: ImageInfo | None = None
     seccomp_sha256: Sha256 | None = None
     base_snapshot: Digest | None = None
+    left_out: tuple[LeftOutInfo, ...] = ()
     principal: str = "executor"
     runtime: str | None = None
     limits: Json = Field(default_factory=dict)

@@ -41,6 +41,7 @@ from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
 from sandbox_runner.runner.summary import (
     clipped_limits,
     facts_of_snapshot,
+    left_out_of,
     outcome_of,
     refusals_of,
     verdict_source,
@@ -340,6 +341,7 @@ class Run:
             ),
             policy=PolicyInfo(name=self.policy.name, sha256=self.policy.sha256),
             base_snapshot=known,
+            left_out=left_out_of(base),
             principal=self.principal,
             limits=self.privileges.resources.model_dump(mode="json"),
             options={**self._options(), **({} if origin == known else {"origin": origin or ""})},

@@ -7,15 +7,23 @@ from typing import Any
 
 from sandbox_runner.errors import ExitCode
 from sandbox_runner.policy import Admission, Policy, Privileges, Resources
-from sandbox_runner.record import RunStatus
+from sandbox_runner.record import LeftOutInfo, RunStatus
 from sandbox_runner.replay import TrailEvent
-from sandbox_runner.snapshot import Snapshot, json_path
+from sandbox_runner.snapshot import Snapshot, groups_of, json_path, show_path
 from sandbox_runner.trail import OPERATIONS, Trail
 from sandbox_runner.world import Outcome, Status
 
-__all__ = ["clipped_limits", "facts_of_snapshot", "outcome_of", "refusals_of", "verdict_source"]
+__all__ = [
+    "clipped_limits",
+    "facts_of_snapshot",
+    "left_out_of",
+    "outcome_of",
+    "refusals_of",
+    "verdict_source",
+]
 
 _LISTED = 1000  # omissions that the record names; the snapshot names all
+_NAME_CHARACTERS = 200  # of a path that run.json gives as an example
 
 
 def outcome_of(events: Sequence[TrailEvent]) -> tuple[RunStatus, ExitCode]:
@@ -57,6 +65,19 @@ def verdict_source(policy: Policy, privileges: Privileges) -> str | None:
         return None
     whose = "with" if policy.tests.honour_project_config else "without"
     return f"pytest's exit status and its report, {whose} the project's own configuration; self-reported"
+
+
+def left_out_of(base: Snapshot | None) -> tuple[LeftOutInfo, ...]:
+    """What the record keeps of what the base leaves out: how much for each reason, and its first names."""
+    return tuple(
+        LeftOutInfo(reason=group.reason, count=group.count, first=tuple(map(_short, group.first)))
+        for group in (groups_of(base) if base else ())
+    )
+
+
+def _short(path: bytes) -> str:
+    text = show_path(path)
+    return text if len(text) <= _NAME_CHARACTERS else f"{text[: _NAME_CHARACTERS - 1]}…"
 
 
 def facts_of_snapshot(snapshot: Snapshot) -> dict[str, Any]:

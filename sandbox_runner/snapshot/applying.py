@@ -4,7 +4,8 @@ For each path that differs between the run's base and its final snapshot, the di
 the base held (or already hold what the final holds). One path that holds something else is a conflict, and
 then nothing is written. What git would take for a repository's own directory, under whatever name, is
 *withheld* unless asked for: configuration, hooks and attributes from a stranger are commands on the next use
-of git. What other tools run by themselves is *named*. See ``commands``.
+of git. What other tools run by themselves is *named*. See ``commands``. What one of the snapshots left out
+is *unseen*: nobody compared it, and nothing at or below it is touched.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class ApplyReport:
 
     ``already`` held the final state before. ``withheld`` are changes in git's own directories, and
     ``git_directories`` those. ``kept`` are directories that the run removed and that hold files of the user's
-    own. ``named`` are those of ``written`` that somebody runs without being asked, and who.
+    own. ``named`` are those of ``written`` that somebody runs without being asked, and who. ``unseen`` are
+    what the final snapshot or the base has where the other one left out what is there.
     """
 
     written: tuple[bytes, ...]
@@ -68,6 +70,7 @@ class ApplyReport:
     dry_run: bool
     git_directories: tuple[bytes, ...] = ()
     named: tuple[tuple[bytes, str], ...] = ()
+    unseen: tuple[bytes, ...] = ()
 
 
 def apply(reader: ObjectReader, diff: TreeDiff, target: Path, *, git: bool, dry_run: bool) -> ApplyReport:
@@ -100,6 +103,7 @@ def apply(reader: ObjectReader, diff: TreeDiff, target: Path, *, git: bool, dry_
         dry_run=dry_run,
         git_directories=tuple(dict.fromkeys(owner for _, owner in withheld)),
         named=tuple((c.path, tool) for c in doing if c.new and (tool := runs_by_itself(c.path))),
+        unseen=tuple(change.path for change in diff.unseen),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox_runner.guest.tree_records import DIRECTORY
+from sandbox_runner.snapshot.facts import Snapshot
+from sandbox_runner.snapshot.left_out import Unseen
 from sandbox_runner.snapshot.manifest import Entry
 from sandbox_runner.snapshot.objects import ObjectReader
 from sandbox_runner.snapshot.text import json_path
@@ -29,18 +31,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class TreeDiff:
-    """Changes by what they are, each in walk order. A directory is listed only where it came or went."""
+    """Changes by what they are, each in walk order. A directory is listed only where it came or went.
+
+    ``unseen`` are no changes: one of the snapshots left out what is at or above these paths, so nobody can
+    tell whether anything came, went, or differs there.
+    """
 
     added: tuple[Change, ...]
     removed: tuple[Change, ...]
     changed: tuple[Change, ...]
+    unseen: tuple[Change, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All of them in walk order."""
+        """All changes in walk order."""
         return tuple(
             sorted((*self.added, *self.removed, *self.changed), key=lambda change: change.path.split(b"/"))
         )
@@ -51,25 +58,32 @@ class TreeDiff:
         return sum(_bytes(change.new) - _bytes(change.old) for change in self.changes)
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts: the three lists."""
+        """For scripts: the four lists."""
         return {
             "added": [change.as_json() for change in self.added],
             "removed": [change.as_json() for change in self.removed],
             "changed": [change.as_json() for change in self.changed],
+            "unseen": [change.as_json() for change in self.unseen],
         }
 
 
-def diff_trees(reader: ObjectReader, old: bytes, new: bytes) -> TreeDiff:
-    """Compare two root directories.
+def diff_trees(reader: ObjectReader, old: Snapshot, new: Snapshot) -> TreeDiff:
+    """Compare two snapshots.
 
     Raises:
         StoreError: a directory object is missing or damaged.
     """
-    changes = list(_differing(reader, old, new))
+    hidden = Unseen(old, new)
+    changes: list[Change] = []
+    unseen: list[Change] = []
+    for change in _differing(reader, bytes.fromhex(old.root), bytes.fromhex(new.root)):
+        is_unseen = hidden and hidden.holds(change.path, removed=change.new is None)
+        (unseen if is_unseen else changes).append(change)
     return TreeDiff(
         added=tuple(change for change in changes if change.old is None),
         removed=tuple(change for change in changes if change.new is None),
         changed=tuple(change for change in changes if change.old and change.new),
+        unseen=tuple(unseen),
     )
 
 

@@ -22,8 +22,8 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class DirectorySource:
     """A user's directory, read and never written. ``exclude`` are patterns in the form of gitignore.
 
-    With ``gitignore`` the ``.gitignore`` files of the tree count too, each for the directory it is in.
-    ``excluded`` tells after a scan how many paths were left out by request.
+    With ``gitignore`` the ``.gitignore`` files of the tree count too, each for the directory it is in. What
+    they leave out is an omission like what cannot be read.
     """
 
     tree_fault: type[SandboxRunnerError] = WorkspaceError
@@ -32,7 +32,6 @@ class DirectorySource:
         self.path = Path(path)
         self._exclude = tuple(exclude)
         self._gitignore = gitignore
-        self.excluded = 0
 
     def scan(self, options: Mapping[str, int]) -> Iterator[bytes]:
         """See ``TreeSource.scan``.
@@ -44,12 +43,11 @@ class DirectorySource:
             ignore = Ignore(root, self._exclude, gitignore=self._gitignore)
             body = bytearray()
             with _workspace_errors(self.path):
-                for record in walk(root, Limits(**options), keep=ignore.keeps if ignore else None):
+                for record in walk(root, Limits(**options), leave_out=ignore.reason if ignore else None):
                     body += record
                     if len(body) >= BODY_BYTES:
                         yield bytes(body)
                         body.clear()
-            self.excluded = ignore.excluded
             yield bytes(body)
 
     def fetch(self, wants: bytes) -> Iterator[bytes]:

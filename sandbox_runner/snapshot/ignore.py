@@ -2,7 +2,7 @@
 
 Patterns have the form and meaning of gitignore(5). A pattern given by the user is relative to the root and
 beats every file; among files the one nearest to the path decides. What is in an excluded directory is not
-looked at.
+looked at. What is left out is an omission of the snapshot, with its reason.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathspec import GitIgnoreSpec
 
 from sandbox_runner.errors import InputError
 from sandbox_runner.guest.tree_cursor import Cursor
+from sandbox_runner.guest.tree_records import EXCLUDED, IGNORED
 
 __all__ = ["Ignore"]
 
@@ -37,18 +38,16 @@ class Ignore:
         self._active = bool(exclude) or gitignore
         self._gitignore = gitignore
         self._files: list[tuple[bytes, GitIgnoreSpec | None]] = []  # of the directories from the root down
-        self.excluded = 0
 
     def __bool__(self) -> bool:
         return self._active
 
-    def keeps(self, path: bytes, is_directory: bool) -> bool:
-        """Whether a path stays in; asked in walk order."""
+    def reason(self, path: bytes, is_directory: bool) -> int:
+        """Why a path is left out, as a key of ``REASONS``, or 0 where it stays in; asked in walk order."""
         verdict = _verdict(self._own, path, is_directory)
-        if verdict is None and self._gitignore:
-            verdict = self._verdict_of_files(path, is_directory)
-        self.excluded += bool(verdict)
-        return not verdict
+        if verdict is not None:
+            return EXCLUDED if verdict else 0
+        return IGNORED if self._gitignore and self._verdict_of_files(path, is_directory) else 0
 
     def _verdict_of_files(self, path: bytes, is_directory: bool) -> bool | None:
         parent = path.rpartition(b"/")[0]

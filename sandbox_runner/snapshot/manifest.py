@@ -80,7 +80,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Omission:
-    """Something that exists in the tree and could not be captured; it makes the snapshot partial."""
+    """Something that exists in the tree and was not captured; it makes the snapshot partial."""
 
     path: bytes
     reason: int

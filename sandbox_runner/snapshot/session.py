@@ -88,7 +88,10 @@ class Session:
         now = time.time_ns()
         if known := self._index.snapshots(digest, digest):
             self._index.touch(digest, now)
-            return replace(unpack_facts(digest, known[0][2], captured_ns=now), stored=0)
+            # Notes are no part of the digest: those of this capture are what its caller asks about.
+            return replace(
+                unpack_facts(digest, known[0][2], captured_ns=now), stored=0, notes=tuple(tally.notes)
+            )
         self.add(digest, data)
         snapshot = Snapshot(
             digest=digest.hex(),

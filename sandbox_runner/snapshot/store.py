@@ -54,8 +54,8 @@ class SnapshotStore:
     def capture(self, source: TreeSource, *, label: str = "", limits: Limits | None = None) -> Snapshot:
         """Keep the tree of a source. When this returns the snapshot is on the disk, whole.
 
-        An entry that cannot be captured is listed in ``omissions``. Capturing an equal tree again adds
-        nothing and gives the same digest.
+        An entry that cannot be captured, or is not asked for, is listed in ``omissions``. Capturing an equal
+        tree again adds nothing and gives the same digest.
 
         Raises:
             SandboxRunnerError: of the class ``source.tree_fault``: the source contradicts itself, its limits.
@@ -155,9 +155,9 @@ class SnapshotStore:
         Raises:
             SnapshotError: there is no such snapshot.
         """
-        roots = [bytes.fromhex(self.show(name).root) for name in (old, new)]
+        before, after = self.show(old), self.show(new)
         with self.reading() as reader:
-            return diff_trees(reader, *roots)
+            return diff_trees(reader, before, after)
 
     def line_counts(self, diff: TreeDiff) -> Iterator[LineCount]:
         """Lines added and removed, path by path, as for ``--stat``."""
@@ -175,7 +175,8 @@ class SnapshotStore:
         """Bring what changed from ``base`` to ``final`` into a user's directory; all of it or nothing.
 
         Changes in what git takes for a repository's own directory, a ``.git`` or one under another name, are
-        withheld unless ``git`` is given: hooks and configuration are commands.
+        withheld unless ``git`` is given: hooks and configuration are commands. What one of the snapshots left
+        out is never touched, whatever the other holds there.
 
         Raises:
             SnapshotError: there is no such snapshot.

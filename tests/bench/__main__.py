@@ -53,7 +53,7 @@ def line(figure: Figure) -> str:
     goal = "" if figure.goal is None else f"{'≤' if figure.at_most else '≥'} {figure.goal:g}"
     mark = {True: "ok", False: "MISSED", None: ""}[figure.met]
     value = f"{figure.value:8.2f} {figure.unit:<3}"
-    return f"  {figure.name:<62} {value} {goal:>7} {mark:<6}  {figure.note}"
+    return f"  {figure.name:<66} {value} {goal:>7} {mark:<6}  {figure.note}"
 
 
 if __name__ == "__main__":

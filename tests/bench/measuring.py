@@ -1,13 +1,14 @@
 """How figures are taken: candidates in turn, median of the ratios pair by pair.
 
-The machine's speed drifts, so only ratios of things that were measured side by side mean anything.
+The machine's speed drifts, so only ratios of things that were measured side by side mean anything. Where
+there are several ways to do the same without us, all of them are measured and the fastest is divided by.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Figure", "Pair", "median", "percentile", "side_by_side", "timed"]
@@ -46,10 +47,15 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two candidates measured in turn; seconds."""
+    """Ours and the others by name, measured in turn; seconds."""
 
     ours: tuple[float, ...]
-    other: tuple[float, ...]
+    others: Mapping[str, tuple[float, ...]]
+
+    @property
+    def other(self) -> tuple[float, ...]:
+        """The fastest of the others, by its median."""
+        return min(self.others.values(), key=median)
 
     @property
     def ratio(self) -> float:
@@ -58,8 +64,10 @@ class Pair:
 
     @property
     def note(self) -> str:
-        """The two medians in words."""
-        return f"{median(self.ours) * 1e3:.1f} against {median(self.other) * 1e3:.1f} ms"
+        """The medians in words, the fastest of the others first."""
+        ranked = sorted((median(taken), name) for name, taken in self.others.items())
+        said = [f"{taken * 1e3:.1f} ms{f' {name}' if name else ''}" for taken, name in ranked]
+        return f"{median(self.ours) * 1e3:.1f} against {', '.join(said)}"
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -69,10 +77,14 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def side_by_side(ours: Callable[[], float], other: Callable[[], float], rounds: int) -> Pair:
-    """Let two candidates take turns; each returns the seconds that count. One round each is not counted."""
-    taken = [(_settled(ours), _settled(other)) for _ in range(rounds + 1)]
-    return Pair(tuple(a for a, _ in taken[1:]), tuple(b for _, b in taken[1:]))
+def side_by_side(
+    ours: Callable[[], float], others: Callable[[], float] | Mapping[str, Callable[[], float]], rounds: int
+) -> Pair:
+    """Let candidates take turns; each returns the seconds that count. One round each is not counted."""
+    named = others if isinstance(others, Mapping) else {"": others}
+    taken = [(_settled(ours), *map(_settled, named.values())) for _ in range(rounds + 1)]
+    mine, *theirs = zip(*taken[1:], strict=True)
+    return Pair(mine, dict(zip(named, theirs, strict=True)))
 
 
 def _settled(candidate: Callable[[], float]) -> float:

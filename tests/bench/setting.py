@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, SandboxSpec,
 from sandbox_runner.snapshot import DirectorySource, SnapshotStore
 from sandbox_runner.trail import Trail
 
-__all__ = ["Bench", "bare_run", "echo", "replay", "warm"]
+__all__ = ["Bench", "bare_run", "bare_start", "echo", "replay", "warm"]
 
 POLICY = Policy.load("default")
 WIDE = POLICY.model_copy(
@@ -120,3 +121,29 @@ def bare_run(bench: Bench) -> None:
     """What everybody would type."""
     words = ["docker", "run", "--rm", "--network", "none", "--runtime", bench.runtime, default_tag(), "true"]
     subprocess.run(words, check=True, timeout=60)
+
+
+def bare_start(bench: Bench, *, remove: bool) -> float:
+    """Seconds until a new container, asked for over the Engine's own interface, has answered.
+
+    That spares the command line's own start. What is said first is the answer; without ``remove`` taking the
+    container away does not count, as it does not count for ours.
+    """
+    api = bench.engine.api
+    began = time.perf_counter()
+    made = api.create_container(
+        default_tag(),
+        ["echo", "here"],
+        network_disabled=True,
+        host_config=api.create_host_config(runtime=bench.runtime, log_config={"type": "none"}),
+    )["Id"]
+    try:
+        attachment = bench.engine.attach(made)
+        api.start(made)
+        attachment.connection.setblocking(True)
+        attachment.connection.recv(4096)
+        answered = time.perf_counter()
+        attachment.close()
+    finally:
+        api.remove_container(made, force=True)
+    return (time.perf_counter() if remove else answered) - began

@@ -10,13 +10,16 @@ from sandbox_runner.replay import TrailExecutor
 from sandbox_runner.sandbox import ContainerWorld, Sandbox, SandboxPool
 from tests.bench.measuring import Figure, median, side_by_side, timed
 from tests.bench.sessions import coding_session, one_read, source_files
-from tests.bench.setting import Bench, bare_run
+from tests.bench.setting import Bench, bare_run, bare_start
 
 __all__ = ["disposable", "memory", "start"]
 
 
 def start(bench: Bench) -> Iterator[Figure]:
-    """From the request to the guest's first answer."""
+    """From the request to the guest's first answer.
+
+    ``docker run --rm`` is what everybody would type; the fastest without us is the Engine's own interface.
+    """
     trail = one_read()
     spec = bench.spec(trail)
 
@@ -27,6 +30,8 @@ def start(bench: Bench) -> Iterator[Figure]:
     # What it is compared with ends on steps of 50 ms: few rounds would tell of those and not of the median.
     pair = side_by_side(ours, lambda: timed(lambda: bare_run(bench)), 5 * bench.rounds)
     yield Figure("start to first answer, cold / docker run --rm", pair.ratio, goal=0.5, note=pair.note)
+    pair = side_by_side(ours, lambda: bare_start(bench, remove=False), 5 * bench.rounds)
+    yield Figure("the same / a bare container over the Engine's interface", pair.ratio, note=pair.note)
     taken = []
     with SandboxPool(3, spec, engine=bench.engine) as pool:
         for _ in range(max(5, bench.rounds)):
@@ -41,7 +46,10 @@ def start(bench: Bench) -> Iterator[Figure]:
 
 
 def disposable(bench: Bench) -> Iterator[Figure]:
-    """Replays per second, each in a fresh container, one at a time and four at once."""
+    """Replays per second, each in a fresh container, one at a time and four at once.
+
+    As for the start: against what everybody would type, and against the fastest without us.
+    """
     trail, source = one_read(), source_files(bench.folder())
     base, spec = bench.snapshot(source), bench.spec(one_read())
     many = 40
@@ -51,7 +59,7 @@ def disposable(bench: Bench) -> Iterator[Figure]:
             return many / timed(lambda: list(threads.map(lambda _: work(), range(many))))
 
     for at_once, goal in ((1, 2.0), (4, 1.5)):
-        ratios, rates = [], []
+        ratios, rates, bare = [], [], []
         for _ in range(bench.rounds):
             with SandboxPool(at_once + 1, spec, engine=bench.engine, uses=many) as pool:
 
@@ -65,6 +73,7 @@ def disposable(bench: Bench) -> Iterator[Figure]:
 
                 mine = rate(ours, at_once)
             other = rate(lambda: bare_run(bench), at_once)
+            bare.append(mine / rate(lambda: bare_start(bench, remove=True), at_once))
             ratios.append(mine / other)
             rates.append((mine, other))
         yield Figure(
@@ -73,6 +82,9 @@ def disposable(bench: Bench) -> Iterator[Figure]:
             goal=goal,
             at_most=False,
             note=f"{median([mine for mine, _ in rates]):.1f} against {median([it for _, it in rates]):.1f}/s",
+        )
+        yield Figure(
+            f"the same, {at_once} at once / bare containers over the Engine's interface", median(bare)
         )
 
 

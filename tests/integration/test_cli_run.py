@@ -32,6 +32,7 @@ KEYS = {
     "chain_head",
     "meta_trail_sha256",
     "snapshot",
+    "left_out",
     "runtime",
     "duration_s",
 }

@@ -66,7 +66,7 @@ def render_report(
         needs=_needs(record),
         policy=view.pairs_of(record.policy()),
         limits=_limits(record),
-        proof=_proof(record),
+        proof=[*_proof(record), *_left_out(record)],
         cleanup=view.pairs_of(record.result.cleanup or {}) if record.result else (),
         in_doubt=record.in_doubt(),
         checks=checks,
@@ -125,6 +125,14 @@ def _limits(record: RunRecord) -> list[Pair]:
     return [
         Pair(name, view.size_text(value) if name in _SIZES and isinstance(value, int) else str(value))
         for name, value in record.info.limits.items()
+    ]
+
+
+def _left_out(record: RunRecord) -> list[Pair]:
+    """What was there when the run began and is not in its base."""
+    return [
+        Pair("left out", f"{group.count} {group.reason}: {', '.join(group.first)}")
+        for group in record.info.left_out
     ]
 
 

@@ -26,7 +26,7 @@ def test_equal_snapshots_do_not_differ(tree, store, capture):
     snapshot = capture(tree)
     diff = store.diff(snapshot.digest, snapshot.digest)
     assert not diff
-    assert diff.as_json() == {"added": [], "removed": [], "changed": []}
+    assert diff.as_json() == {"added": [], "removed": [], "changed": [], "unseen": []}
 
 
 def test_what_came_went_and_changed_is_named(changed, store):

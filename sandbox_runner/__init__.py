@@ -11,9 +11,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox_runner.policy import GuardedWorld, Policy
-    from sandbox_runner.record import RecordedWorld, RunRecord
+    from sandbox_runner.errors import (
+        ChannelError,
+        ConfigurationError,
+        DockerError,
+        ExitCode,
+        GuestError,
+        ImageChangedError,
+        ImageError,
+        InputError,
+        InterruptedRunError,
+        OutOfMemoryError,
+        OutputError,
+        PolicyError,
+        RefusedError,
+        SandboxError,
+        SandboxRunnerError,
+        SnapshotError,
+        StoreError,
+        TrailCompileError,
+        TrailDecodeError,
+        TrailError,
+        TrailVerificationError,
+        VerificationError,
+        WorkspaceError,
+    )
+    from sandbox_runner.policy import GuardedWorld, Policy, Resources
+    from sandbox_runner.record import RecordedWorld, RunRecord, SigningKey
     from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
+    from sandbox_runner.runner.home import Home
+    from sandbox_runner.runner.progress import Phase, Progress
     from sandbox_runner.runner.runner import Runner
     from sandbox_runner.sandbox import ContainerWorld, Sandbox, SandboxSpec
     from sandbox_runner.snapshot import SnapshotStore
@@ -35,12 +62,41 @@ if TYPE_CHECKING:
         str_to_hash,
         u16_pair_to_hex,
     )
-    from sandbox_runner.world import FileWorld, MockWorld, WorldInterface
+    from sandbox_runner.world import Call, FileWorld, MockWorld, Outcome, Status, World, WorldInterface
+
+    __version__: str
 
 _NAMES = {
-    "policy": ("GuardedWorld", "Policy"),
-    "record": ("RecordedWorld", "RunRecord"),
+    "errors": (
+        "ChannelError",
+        "ConfigurationError",
+        "DockerError",
+        "ExitCode",
+        "GuestError",
+        "ImageChangedError",
+        "ImageError",
+        "InputError",
+        "InterruptedRunError",
+        "OutOfMemoryError",
+        "OutputError",
+        "PolicyError",
+        "RefusedError",
+        "SandboxError",
+        "SandboxRunnerError",
+        "SnapshotError",
+        "StoreError",
+        "TrailCompileError",
+        "TrailDecodeError",
+        "TrailError",
+        "TrailVerificationError",
+        "VerificationError",
+        "WorkspaceError",
+    ),
+    "policy": ("GuardedWorld", "Policy", "Resources"),
+    "record": ("RecordedWorld", "RunRecord", "SigningKey"),
     "replay": ("TrailEvent", "TrailExecutor", "TrailResult"),
+    "runner.home": ("Home",),
+    "runner.progress": ("Phase", "Progress"),
     "runner.runner": ("Runner",),
     "sandbox": ("ContainerWorld", "Sandbox", "SandboxSpec"),
     "snapshot": ("SnapshotStore",),
@@ -62,27 +118,55 @@ _NAMES = {
         "str_to_hash",
         "u16_pair_to_hex",
     ),
-    "world": ("FileWorld", "MockWorld", "WorldInterface"),
+    "world": ("Call", "FileWorld", "MockWorld", "Outcome", "Status", "World", "WorldInterface"),
 }
 _HOME = {name: package for package, names in _NAMES.items() for name in names}
 
 __all__ = [
     "OPCODE_ARG_TYPES",
     "OPCODE_OPERAND_COUNT",
+    "Call",
+    "ChannelError",
+    "ConfigurationError",
     "ContainerWorld",
+    "DockerError",
+    "ExitCode",
     "FileWorld",
     "GuardedWorld",
+    "GuestError",
+    "Home",
+    "ImageChangedError",
+    "ImageError",
+    "InputError",
+    "InterruptedRunError",
     "MockWorld",
+    "OutOfMemoryError",
+    "Outcome",
+    "OutputError",
+    "Phase",
     "Policy",
+    "PolicyError",
+    "Progress",
     "RecordedWorld",
+    "RefusedError",
+    "Resources",
     "RunRecord",
     "Runner",
     "Sandbox",
+    "SandboxError",
+    "SandboxRunnerError",
     "SandboxSpec",
+    "SigningKey",
+    "SnapshotError",
     "SnapshotStore",
+    "Status",
+    "StoreError",
+    "TrailCompileError",
     "TrailCompiler",
+    "TrailDecodeError",
     "TrailDecoder",
     "TrailEncoder",
+    "TrailError",
     "TrailEvent",
     "TrailExecutor",
     "TrailOpcodes",
@@ -90,8 +174,13 @@ __all__ = [
     "TrailProgram",
     "TrailResult",
     "TrailStep",
+    "TrailVerificationError",
     "TrailVerifier",
+    "VerificationError",
+    "WorkspaceError",
+    "World",
     "WorldInterface",
+    "__version__",
     "hex_dump",
     "operand_names",
     "resolve_operands",
@@ -102,6 +191,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("sandbox-runner")
     package = _HOME.get(name)
     if package is None:
         message = f"module {__name__!r} has no attribute {name!r}"

@@ -4,11 +4,17 @@ Which files a search looks at is ripgrep's own answer (``rg --files``, same argu
 them cannot change behind the guest's back: it makes every change itself or through a program it started,
 nothing foreign is alive between two calls, and any program but ripgrep makes it forget all (``process``).
 Where ripgrep does more than compare bytes the index gives no answer, and ripgrep is asked.
+
+A write can change which files count, and then ripgrep lists them anew before the next search. It is spared
+that only where no rule of any kind can have a say: a new file with no file of rules, no repository that lies
+elsewhere and no link to either in any folder on its way, or a file that was there and is itself no such file.
+A file of rules may be a link, and then any file may be one: where there is such a link, every write counts.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.paths import close_parent, open_parent, read_file
@@ -26,6 +32,8 @@ _SPECIAL = frozenset(b"\\.+*?()|[]{}^$")
 _ESCAPE, _OR = ord("\\"), ord("|")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # ripgrep decodes a file with this mark before it searches
 _RULES = (b".gitignore", b".ignore", b".rgignore", b".git/info/exclude")
+_ENTRIES_LIMIT = 20_000
+_MARK = "\ufeff".encode()  # ripgrep takes it from the beginning of a file
 
 
 def plain_words(pattern: bytes) -> list[bytes] | None:
@@ -48,7 +56,9 @@ def plain_words(pattern: bytes) -> list[bytes] | None:
             word.append(byte)
             escaped = False
     words.append(bytes(word))
-    return words if all(words) and not escaped and len(pattern) <= _PATTERN_LIMIT else None
+    if escaped or _MARK in pattern or len(pattern) > _PATTERN_LIMIT:
+        return None
+    return words if all(words) else None
 
 
 class SearchIndex:
@@ -59,17 +69,22 @@ class SearchIndex:
         fit: whether the workspace is small and plain enough to be kept here.
     """
 
-    __slots__ = ("_bytes", "_contents", "fit", "listed")
+    __slots__ = ("_bytes", "_contents", "_settled", "fit", "listed")
 
     def __init__(self) -> None:
         self._contents: dict[bytes, bytes] = {}
         self._bytes = 0
+        self._settled = False  # no rule lies behind a link
         self.listed = False
         self.fit = True
 
     def fill(self, root: int, names: Iterable[bytes]) -> None:
         """Take in ripgrep's list of files; what is known already is not read again."""
+        names = list(names)
         known, self._contents, self._bytes = self._contents, {}, 0
+        # Only programs make links, and they make the guest forget the index; that .git is searched is odd.
+        inside = any(b".git" in name.split(b"/") for name in names)
+        self._settled = not inside and (self._settled or not _rules_by_link(root))
         self.listed = True
         for name in names:
             data = known.get(name)
@@ -80,14 +95,11 @@ class SearchIndex:
     def wrote(self, root: int, parts: Sequence[bytes], data: bytes, *, created: bool) -> None:
         """The guest wrote a file: keep its content if searches look at it."""
         name = b"/".join(parts)
-        if parts[-1] in _RULES:
+        if name in self._contents:
+            self._keep(name, data)
+        if parts[-1] in _RULES or not self._settled or (created and _has_rules(root, parts)):
             self.listed = False
-        elif created and not any(part.startswith(b".") for part in parts):  # a hidden one is never listed
-            if _has_rules(root, parts):
-                self.listed = False
-            else:
-                self._keep(name, data)
-        elif name in self._contents:
+        elif created and not any(part.startswith(b".") for part in parts):  # no rule, no hidden file
             self._keep(name, data)
 
     def find(self, words: Sequence[bytes]) -> list[bytes] | None:
@@ -133,3 +145,36 @@ def _has_rules(root: int, parts: Sequence[bytes]) -> bool:
                 return True
             return True
     return False
+
+
+def _rules_by_link(root: int) -> bool:
+    """Whether a file of rules or a repository is a link, or names another place; or there is too much."""
+    left, folders = _ENTRIES_LIMIT, [b"."]
+    try:
+        while folders:
+            folder = folders.pop()
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+            try:
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        left -= 1
+                        name, is_folder = os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)
+                        if left < 0 or (name in _RULES and entry.is_symlink()):
+                            return True
+                        if name == b".git":
+                            if not is_folder or _linked(fd, b".git/info") or _linked(fd, _RULES[-1]):
+                                return True
+                        elif is_folder:
+                            folders.append(folder + b"/" + name)
+            finally:
+                os.close(fd)
+    except OSError:
+        return True
+    return False
+
+
+def _linked(folder: int, name: bytes) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail import Trail, TrailOpcodes, compile_worklog, is_worklog, load, read_worklog
@@ -24,15 +27,31 @@ class TrailInput:
     source: str
 
 
-def read_input(source: str | Path | bytes) -> TrailInput:
-    """Read a trail or worklog from a file, or take its bytes.
+def read_input(
+    source: str | os.PathLike[str] | bytes | Trail | Sequence[Mapping[str, Any]] | TrailInput,
+) -> TrailInput:
+    """Read a trail or worklog from a file, or take its bytes, or a worklog's entries.
 
     Raises:
-        TrailError: there is no such file, it is too large, or it is neither a sound trail nor a worklog.
+        TrailError: there is no such file, it is too large, it is neither a sound trail nor a worklog, or what
+            was given is nothing of the kind.
     """
-    if isinstance(source, bytes):
-        return TrailInput(_trail(source, "the input"), "bytes")
+    if isinstance(source, TrailInput):
+        return source
+    if isinstance(source, Trail):
+        return TrailInput(source, "trail")
+    if isinstance(source, (bytes, bytearray)):
+        return TrailInput(_trail(bytes(source), "the input"), "bytes")
+    if isinstance(source, (list, tuple)):
+        return TrailInput(load(compile_worklog(source)), "worklog")
+    if not isinstance(source, (str, os.PathLike)):
+        raise TrailError(
+            f"{type(source).__name__} is not a trail",
+            hint="give the path of a trail or worklog, its bytes, or a list of worklog entries",
+        )
     path = Path(source)
+    if "\0" in str(path):
+        raise TrailError(f"cannot read {str(path)!r}: a path holds no NUL byte")
     return TrailInput(_trail(_read(path), str(path)), path.name)
 
 

@@ -6,13 +6,14 @@ trail ─► admission ─► base snapshot, sandbox ─► replay ─► at res
 from __future__ import annotations
 
 import copy
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from sandbox_runner.errors import SnapshotError, WorkspaceError
+from sandbox_runner.errors import ConfigurationError, SnapshotError, WorkspaceError
 from sandbox_runner.policy import Policy, Resources, admit, withhold
 from sandbox_runner.record import Log, RunRecord, SigningKey, new_run_id, signing_key
 from sandbox_runner.runner.cancelling import Cancellation
@@ -31,6 +32,7 @@ from sandbox_runner.sandbox import (
     ensure_image,
     read_demands,
 )
+from sandbox_runner.trail import Trail
 
 __all__ = ["Runner"]
 
@@ -41,7 +43,7 @@ class Runner:
     ``cancellation`` stops all of them: their records close as interrupted.
 
     Args:
-        policy: what a trail may do.
+        policy: what a trail may do: a policy, or the name or path of one.
         home: the state directory.
         tenant: whose runs and snapshots these are.
         image: the sandbox image; None for the default one, which is built where it is missing.
@@ -56,14 +58,15 @@ class Runner:
         log: the people's log, told of every call as it is recorded.
 
     Raises:
+        InputError: the policy or the state directory is unusable.
         RefusedError: the policy names another runtime.
     """
 
     def __init__(
         self,
         *,
-        policy: Policy,
-        home: Home | None = None,
+        policy: Policy | str | os.PathLike[str],
+        home: Home | str | os.PathLike[str] | None = None,
         tenant: str = DEFAULT_TENANT,
         image: str | None = None,
         requirements: str | Path | None = None,
@@ -75,8 +78,8 @@ class Runner:
         on_progress: OnProgress = silent,
         log: Log | None = None,
     ) -> None:
-        self.policy = policy
-        self.home = home or Home()
+        self.policy = policy = _policy(policy)
+        self.home = home if isinstance(home, Home) else Home(_path(home, "home"))
         self.tenant = tenant
         self.image = image
         self._demands = None if requirements is None else read_demands(Path(requirements))
@@ -95,23 +98,23 @@ class Runner:
 
     def run(
         self,
-        trail: str | Path | bytes | TrailInput,
+        trail: str | os.PathLike[str] | bytes | Trail | Sequence[Mapping[str, Any]] | TrailInput,
         *,
-        workspace: str | Path | None = None,
+        workspace: str | os.PathLike[str] | None = None,
         base: str | None = None,
         origin: str | None = None,
         bind: bool = False,
-        exclude: tuple[str, ...] = (),
+        exclude: str | Iterable[str] = (),
         gitignore: bool = False,
         fail_fast: bool = False,
         dry_run: bool = False,
-        runs: Path | None = None,
+        runs: str | os.PathLike[str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> RunRecord:
         """Replay a trail; the record says how it went, ``record.result.status`` first of all.
 
         Args:
-            trail: a trail's or worklog's file, or its bytes.
+            trail: a trail's or worklog's file, or its bytes, or a worklog's entries.
             workspace: directory whose copy the trail works on; it is never written.
             base: a snapshot to work on instead, by digest, prefix or tag.
             origin: the digest of the snapshot that commits are measured against, as a record has it in its
@@ -126,25 +129,26 @@ class Runner:
             labels: free words kept in the record.
 
         Raises:
-            InputError: trail, workspace or snapshot is unusable; nothing was run and there is no record.
+            InputError: trail, workspace, snapshot or another argument is unusable; nothing was run and there
+                is no record.
             SandboxError: no sandbox could be had at all; there is no record. A sandbox that breaks later is
                 told by the record's status ``error``.
             InterruptedRunError: the user stopped the run; its record is closed.
             StoreError: the state directory cannot be written.
         """
         wishes = Wishes(
-            workspace=None if workspace is None else Path(workspace),
-            base=base,
+            workspace=_path(workspace, "workspace"),
+            base=_texts((base,), "base")[0] if base is not None else None,
             origin=origin,
             bind=bind,
-            exclude=tuple(exclude),
+            exclude=_texts((exclude,) if isinstance(exclude, str) else exclude, "exclude"),
             gitignore=gitignore,
             fail_fast=fail_fast,
             dry_run=dry_run,
-            runs=runs,
-            labels=labels or {},
+            runs=_path(runs, "runs"),
+            labels=_labels(labels),
         )
-        return self._prepared(trail if isinstance(trail, TrailInput) else read_input(trail), wishes).execute()
+        return self._prepared(read_input(trail), wishes).execute()
 
     def starting_with(self, start: StartSandbox) -> Self:
         """The same runner with another source of sandboxes; both share the cancellation."""
@@ -248,3 +252,44 @@ def _check(wishes: Wishes) -> None:
     if workspace is not None and not workspace.is_dir():
         what = "is no directory" if workspace.exists() else "does not exist"
         raise WorkspaceError(f"the workspace {workspace} {what}; name the directory the trail works on")
+
+
+def _policy(given: object) -> Policy:
+    if isinstance(given, Policy):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return Policy.load(given)
+    raise _wrong("policy", "a Policy, or the name or path of one", given)
+
+
+def _path(given: object, name: str) -> Path | None:
+    if given is None:
+        return None
+    if not isinstance(given, (str, os.PathLike)):
+        raise _wrong(name, "the path of a directory", given)
+    path = Path(given)
+    if "\0" in str(path):
+        raise ConfigurationError(f"{name} holds a NUL byte; give the path of a directory")
+    return path
+
+
+def _texts(given: object, name: str) -> tuple[str, ...]:
+    if not isinstance(given, Iterable) or isinstance(given, (bytes, bytearray, Mapping)):
+        raise _wrong(name, "text", given)
+    texts = tuple(given)
+    for text in texts:
+        if not isinstance(text, str):
+            raise _wrong(name, "text", text)
+    return texts
+
+
+def _labels(given: object) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise _wrong("labels", "a mapping of text to text", given)
+    return dict(zip(_texts(list(given), "labels"), _texts(list(given.values()), "labels"), strict=True))
+
+
+def _wrong(name: str, wanted: str, given: object) -> ConfigurationError:
+    return ConfigurationError(f"{name} must be {wanted}, not {type(given).__name__}")

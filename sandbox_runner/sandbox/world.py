@@ -12,7 +12,6 @@ its own doing off as a broken sandbox.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +28,7 @@ from sandbox_runner.sandbox.fill import fill
 from sandbox_runner.sandbox.sandbox import Sandbox
 from sandbox_runner.sandbox.spec import SandboxSpec
 from sandbox_runner.world import Call, CallStream, Outcome, Printed, Status, World
+from sandbox_runner.world.call import NUMBERS, misfit
 
 __all__ = ["KEPT_BYTES", "PROGRAMS", "ContainerWorld"]
 
@@ -200,7 +200,7 @@ class ContainerWorld(World):
         blobs: dict[str, int] = {}
         parts: list[bytes] = []
         for name, value in call.arguments.items():
-            if isinstance(value, str):
+            if type(value) is str and name not in NUMBERS:
                 try:
                     encoded = value.encode()
                 except UnicodeEncodeError:
@@ -209,8 +209,10 @@ class ContainerWorld(World):
                     blobs[name] = len(encoded)
                     parts.append(encoded)
                     continue
-            elif isinstance(value, float) and not math.isfinite(value):  # JSON has no such number
-                return _failed(call, f"{name} is no finite number")
+            else:
+                reason = misfit({name: value})
+                if reason is not None:
+                    return _failed(call, reason)
             arguments[name] = value
         body = b"".join(parts)
         if len(body) > BODY_LIMIT:

@@ -30,6 +30,7 @@ class TrailProgram:
         self.steps.append(step)
         return self
 
+    @property
     def is_valid(self) -> bool:
         """Whether the program is framed: two steps or more, TRAIL_BEGIN first, TRAIL_END last."""
         return (
@@ -38,6 +39,7 @@ class TrailProgram:
             and self.steps[-1].opcode is TrailOpcodes.TRAIL_END
         )
 
+    @property
     def action_steps(self) -> list[TrailStep]:
         """All steps but TRAIL_BEGIN, TRAIL_END and NOP."""
         return [step for step in self.steps if step.opcode not in _QUIET]
@@ -50,7 +52,7 @@ class TrailProgram:
         Raises:
             TrailError: one of the two is not framed, or they name strings differently.
         """
-        if not (self.is_valid() and other.is_valid()):
+        if not (self.is_valid and other.is_valid):
             raise TrailError("Both trails must be valid to concatenate: TRAIL_BEGIN first, TRAIL_END last")
         if self.version != other.version:
             raise TrailError(

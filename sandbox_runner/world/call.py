@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,7 +10,35 @@ from typing import Any
 
 from sandbox_runner.trail.operations import TrailOpcodes
 
-__all__ = ["Call", "Outcome", "Printed", "Status"]
+__all__ = ["NUMBERS", "Call", "Outcome", "Printed", "Status", "misfit"]
+
+NUMBERS: Mapping[str, tuple[type, ...]] = {"expected": (int,), "level": (int,), "delta": (int, float)}
+"""The types of the arguments that are numbers; every other argument of the fourteen methods is text."""
+
+_LARGEST = 2**53  # what a float holds exactly
+_PRINTABLE = 2**8192  # Python writes numbers of up to 4,300 digits, this has 2,467
+
+
+def misfit(arguments: Mapping[str, object]) -> str | None:
+    """Why a call with these arguments cannot be made, the first reason; None if it can."""
+    for name, value in arguments.items():
+        kinds = NUMBERS.get(name)
+        if kinds is None:
+            if not isinstance(value, str):
+                return f"{name} must be text, not {type(value).__name__}"
+            if not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError:
+                    return f"{name} is not Unicode text"
+        elif type(value) not in kinds or not isinstance(value, (int, float)):
+            what = "a number" if float in kinds else "a whole number"
+            return f"{name} must be {what}, not {type(value).__name__}"
+        elif isinstance(value, float) and not math.isfinite(value):
+            return f"{name} is no finite number"
+        elif abs(value) > _LARGEST and (float in kinds or abs(value) > _PRINTABLE):
+            return f"{name} is too large"
+    return None
 
 
 class Status(StrEnum):

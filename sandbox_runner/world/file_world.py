@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 from sandbox_runner.errors import WorkspaceError
 from sandbox_runner.guest.edits import line_ends_changed, locate
 from sandbox_runner.world.beneath import Beneath, UnusablePathError, reason_of, steps_of
-from sandbox_runner.world.call import Call, Outcome, Status
+from sandbox_runner.world.call import Call, Outcome, Status, misfit
 from sandbox_runner.world.interface import CallStream, World
 from sandbox_runner.world.native_tools import NativeLimits, NativeTools, StepFailedError
 
@@ -126,6 +126,9 @@ class FileWorld(World):
     def _perform(self, call: Call) -> Outcome:
         started = perf_counter_ns()
         method, arguments = call.method, call.arguments
+        misfits = misfit(arguments)
+        if misfits is not None:
+            return Outcome(Status.FAILED, f"{method}: ERROR {misfits}")
         self.calls.append({"method": method, "args": self._recorded(method, arguments)})
         handler = self._handlers.get(method)
         if handler is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 from sandbox_runner.trail.operations import METHODS
-from sandbox_runner.world.call import Call, Outcome
+from sandbox_runner.world.call import Call, Outcome, misfit
 
 __all__ = ["CallStream", "World", "WorldInterface"]
 
@@ -42,7 +42,10 @@ class WorldInterface(Protocol):
 
 
 class World(ABC):
-    """A world of ours: implement ``perform_all``, get the fourteen methods."""
+    """A world of ours: implement ``perform_all``, get the fourteen methods.
+
+    An argument of the wrong type makes a method answer ``<method>: ERROR <reason>`` and reaches nothing.
+    """
 
     @abstractmethod
     def perform_all(self, calls: CallStream, *, stop_on_failure: bool = False) -> Iterator[Outcome]:
@@ -62,7 +65,13 @@ class World(ABC):
         return outcome
 
     def _text(self, method: str, **arguments: str | float) -> str:
-        return self.perform(Call(METHODS[method].opcode, method, arguments)).text
+        reason = misfit(arguments)
+        if reason is not None:
+            return f"{method}: ERROR {reason}"
+        plain = {
+            name: str.__str__(value) if isinstance(value, str) else value for name, value in arguments.items()
+        }
+        return self.perform(Call(METHODS[method].opcode, method, plain)).text
 
     def git_commit(self, repo: str, message: str) -> str:
         """Stage everything in a repository and commit it."""

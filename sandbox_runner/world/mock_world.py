@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sandbox_runner.world.call import Outcome
+from sandbox_runner.world.call import Outcome, misfit
 from sandbox_runner.world.dispatch import perform_by_method
 from sandbox_runner.world.interface import CallStream, World
 
@@ -44,6 +44,9 @@ class MockWorld(World):
                 return
 
     def _text(self, method: str, **arguments: str | float) -> str:
+        reason = misfit(arguments)
+        if reason is not None:
+            return f"{method}: ERROR {reason}"
         self.calls.append({"method": method, "args": arguments})
         if method in self.fail_on:
             raise RuntimeError(f"Simulated failure: {method}")

@@ -195,8 +195,10 @@ def test_the_effects_of_a_stream_are_those_of_its_calls_in_order(acting):
         (
             "file_edit",
             {"path": "crlf.txt", "old": "one\ntwo\n", "new": "x"},
-            "old text not found in crlf.txt: its line ends are LF, those of the file are CRLF; "
-            "with CRLF in old and new it would be found",
+            (
+                "old text not found in crlf.txt: its line ends are LF, those of the file are CRLF; "
+                "with CRLF in old and new it would be found"
+            ),
         ),
         ("file_write", {"path": "src", "content": "x"}, "is a directory: src"),
     ],

@@ -33,8 +33,10 @@ def test_counting_ends_soon_however_often_a_text_overlaps_itself(length: int) ->
 
 @pytest.mark.parametrize(
     ("data", "name"),
-    [(b"", "none"), (b"a", "none"), (b"a\n", "LF"), (b"a\r\nb\r\n", "CRLF"), (b"a\rb", "CR")]
-    + [(b"a\r\nb\n", "mixed"), (b"a\n\rb", "mixed"), (b"\r\r\n", "mixed")],
+    [
+        *((b"", "none"), (b"a", "none"), (b"a\n", "LF"), (b"a\r\nb\r\n", "CRLF"), (b"a\rb", "CR")),
+        *((b"a\r\nb\n", "mixed"), (b"a\n\rb", "mixed"), (b"\r\r\n", "mixed")),
+    ],
 )
 def test_line_ends_have_a_name(data: bytes, name: str) -> None:
     assert line_ends(data) == name

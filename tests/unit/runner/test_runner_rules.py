@@ -7,6 +7,7 @@ import pytest
 from sandbox_runner.errors import (
     ConfigurationError,
     ExitCode,
+    InputError,
     RefusedError,
     SnapshotError,
     TrailError,
@@ -189,3 +190,34 @@ def test_a_verdict_without_tests_has_no_source() -> None:
     with_tests = withhold(policy, admit(trail_of({"op": "TEST_RUN", "path": "tests"}), policy).manifest)
     assert verdict_source(policy, without) is None
     assert "self-reported" in str(verdict_source(policy, with_tests))
+
+
+@pytest.mark.parametrize("policy", [None, 5, b"default", {}, "no-such-policy", "\0"])
+def test_a_policy_of_no_use_is_told_in_words(policy: object, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="policy"):
+        Runner(policy=policy, home=tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_runner_takes_the_name_of_a_policy_and_the_entries_of_a_worklog(tmp_path: Path) -> None:
+    runner = Runner(policy="default", home=tmp_path / "home")
+    assert runner.policy == Policy.load("default")
+    assert read_input([BEGIN, END]).trail == trail_of()
+    assert read_input(trail_of()).trail == trail_of()
+    assert read_input(bytearray(trail_of().data)).trail == trail_of()
+    record = runner.run([BEGIN, {"op": "FILE_READ", "path": "a"}, END], dry_run=True, exclude="*.log")
+    assert record.result.status is RunStatus.DRY_RUN
+
+
+@pytest.mark.parametrize(
+    "trail", [5, None, 0.5, object(), {}, [5], [None, {}], [{"op": 5}], "", "\0", b"", []]
+)
+def test_what_can_be_no_trail_is_told_in_words(trail: object, tmp_path: Path) -> None:
+    with pytest.raises(TrailError):
+        Runner(policy="default", home=tmp_path).run(trail)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["workspace", "base", "exclude", "runs", "labels"])
+@pytest.mark.parametrize("wrong", [5, b"x", object(), [5], {5: 5}, {"a": None}, 0.5, True])
+def test_an_argument_of_the_wrong_type_is_named(name: str, wrong: object, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=name):
+        Runner(policy="default", home=tmp_path).run([BEGIN, END], dry_run=True, **{name: wrong})  # type: ignore[arg-type]

@@ -161,7 +161,7 @@ def test_operands_resolve_as_in_the_reference(vector: dict[str, Any]) -> None:
 def test_programs_concatenate_as_in_the_reference(vector: dict[str, Any]) -> None:
     first, second = TrailCompiler(), TrailCompiler()
     a, b = first.compile(vector["a"]), second.compile(vector["b"])
-    assert (a.is_valid(), b.is_valid()) == (vector["a_valid"], vector["b_valid"])
+    assert (a.is_valid, b.is_valid) == (vector["a_valid"], vector["b_valid"])
     if "outcome" in vector:
         with pytest.raises(TrailError, match=vector["outcome"]["message"]):
             a.concatenate(b)
@@ -171,8 +171,8 @@ def test_programs_concatenate_as_in_the_reference(vector: dict[str, Any]) -> Non
     expected = bytearray.fromhex(vector["hex_with_union_table"])
     expected[1] = union[1]
     assert union == expected
-    assert len(merged.action_steps()) == vector["action_steps"]
-    assert (a.is_valid(), len(a.steps)) == (True, len(vector["a"]))
+    assert len(merged.action_steps) == vector["action_steps"]
+    assert (a.is_valid, len(a.steps)) == (True, len(vector["a"]))
 
 
 STRICTER = {"D09", "D10", "D27", "D28", "D39", "D01"}

@@ -41,10 +41,10 @@ def test_steps_do_not_share_their_defaults() -> None:
 
 def test_a_program_grows_step_by_step_and_knows_its_actions() -> None:
     program = TrailProgram().add_step(BEGIN).add_step(TrailStep(TrailOpcodes.NOP))
-    assert not program.is_valid()
+    assert not program.is_valid
     program.add_step(TrailStep(TrailOpcodes.COMMENT, [0, 0])).add_step(TrailStep(TrailOpcodes.TRAIL_END))
-    assert program.is_valid()
-    assert [step.opcode.name for step in program.action_steps()] == ["COMMENT"]
+    assert program.is_valid
+    assert [step.opcode.name for step in program.action_steps] == ["COMMENT"]
 
 
 def test_the_fingerprint_is_the_program_digest_of_the_reference() -> None:

@@ -24,7 +24,7 @@ from sandbox_runner.guest.origin import REFERENCES, Origin, content_of
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.paths import PATH_LIMIT, close_parent, open_directory
 from sandbox_runner.guest.repository import NEXT, OWN, THEIRS, Repository
-from sandbox_runner.guest.tree_records import DIRECTORY, FILE, LINK, read_scan
+from sandbox_runner.guest.tree_records import DIRECTORY, EXCLUDED, FILE, LINK, read_scan
 from sandbox_runner.guest.tree_walk import Limits, walk
 
 TYPE_CHECKING = False
@@ -197,7 +197,9 @@ class _Stage:
             max_scan_bytes=1 << 30,
         )
         with self._guest.identity:
-            for record in walk(self._repository.tree, limits, keep=lambda path, _: not _is_git(path)):
+            for record in walk(
+                self._repository.tree, limits, leave_out=lambda path, _: EXCLUDED * _is_git(path)
+            ):
                 if not self._repository.time_is_left():
                     raise StepError("timeout", {"exhausted": ["time"]})
                 for entry in read_scan(record):
@@ -247,7 +249,7 @@ class _Stage:
             found = {}
             top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
             try:
-                for record in walk(top, Limits(), keep=lambda path, _: path == b"refs" or _refers(path)):
+                for record in walk(top, Limits(), leave_out=_but_references):
                     for entry in read_scan(record):
                         if entry.kind in {FILE, LINK}:
                             found[place + b"/" + entry.path] = content_of(entry)
@@ -378,3 +380,8 @@ def _led_to(tree: int, path: bytes) -> bytes | None:
         os.close(fd)
     target = text[len(b"gitdir: ") :]
     return target if text.startswith(b"gitdir: ") and not target.startswith(b"/") else None
+
+
+def _but_references(path: bytes, _is_directory: bool) -> int:
+    """What a walk of a ``.git`` leaves out that looks for references alone."""
+    return 0 if path == b"refs" or _refers(path) else EXCLUDED

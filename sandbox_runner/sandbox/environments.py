@@ -66,7 +66,8 @@ except SystemExit as end:
         raise
 options = {"stripdir": root, "prependdir": "/"} if sys.version_info >= (3, 9) else {}
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-compileall.compile_dir(root, maxlevels=30, quiet=2, workers=os.cpu_count() or 1, invalidation_mode=mode, **options)
+compileall.compile_dir(root, maxlevels=30, quiet=2,
+    workers=os.cpu_count() or 1, invalidation_mode=mode, **options)
 """
 
 

@@ -1,9 +1,9 @@
-"""What an environment is to hold: read from a requirements file, a lock file or a project, and never believed.
+"""What an environment is to hold: read from a requirements file, a lock file or a project, not believed.
 
-A requirements file is a small program for pip: its options name indexes, run builds, read other files. Here it
-is a list of names. Allowed are plain requirements (PEP 508) with hashes, and ``-r`` and ``-c`` of files in the
-same directory or below it; every other line is refused by its number. Where packages come from is said by the
-user's own pip configuration and by nothing in these files.
+A requirements file is a small program for pip: its options name indexes, run builds, read other files. Here
+it is a list of names. Allowed are plain requirements (PEP 508) with hashes, and ``-r`` and ``-c`` of files
+in the same directory or below it; every other line is refused by its number. Where packages come from is
+said by the user's own pip configuration and by nothing in these files.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[st
         groups: of a project, which dependency groups (PEP 735).
 
     Raises:
-        ConfigurationError: it cannot be read, or asks for what an environment cannot have; with file and line.
+        ConfigurationError: it cannot be read, or asks for what an environment cannot have: file and line.
     """
     path = source / "pyproject.toml" if source.is_dir() else source
     name = path.name.lower()
@@ -104,7 +104,8 @@ def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[st
         return _lock(path)
     if path.suffix.lower() not in {".txt", ".in", ".lock", ""}:
         raise ConfigurationError(
-            f"{source} is no requirements file (*.txt, *.in), no pylock.toml and no project with a pyproject.toml."
+            f"{source} is no requirements file (*.txt, *.in), no pylock.toml "
+            "and no project with a pyproject.toml."
         )
     return _Reader(path).demands()
 
@@ -262,7 +263,8 @@ def _locked(lock: Pylock, markers: Mapping[str, str]) -> Iterator[Demand]:
         if not package.wheels or package.version is None:
             raise ConfigurationError(
                 f"The lock file has no wheel for {package.name}, and building one would run its code.",
-                hint="lock a version that has a wheel, or build the wheel yourself and serve it from your index",
+                hint="lock a version that has a wheel, or build the wheel yourself "
+                "and serve it from your index",
             )
         hashes = {
             f"{kind}:{value}"
@@ -291,7 +293,8 @@ def _project(path: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> De
     }
     if dynamic:
         raise ConfigurationError(
-            f"{path}: {', '.join(sorted(dynamic))} are dynamic: only running the project's build would tell them.",
+            f"{path}: {', '.join(sorted(dynamic))} are dynamic: "
+            "only running the project's build would tell them.",
             hint="lock them (`pip lock`, `uv export`) and give the lock file",
         )
     optional = {

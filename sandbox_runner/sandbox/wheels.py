@@ -191,7 +191,8 @@ def fetch_wheels(
             return tuple(sorted(found, key=lambda wheel: wheel.name))
         if pinned or any(str(one) in map(str, more) for one in missing):
             raise ImageError(
-                f"What is asked for is not whole: {'; '.join(map(str, missing))[:500]} is needed and not there.",
+                f"What is asked for is not whole: {'; '.join(map(str, missing))[:500]} "
+                "is needed and not there.",
                 hint="lock it again for the image's Python" if pinned else None,
             )
         more += missing

@@ -29,7 +29,16 @@ ENVIRONMENT = {
 
 
 def git(folder: Path, *arguments: str, check: bool = True) -> str:
-    command = ["git", "-c", "core.fsync=none", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always", *arguments]
+    command = [
+        "git",
+        "-c",
+        "core.fsync=none",
+        "-c",
+        "init.defaultBranch=main",
+        "-c",
+        "protocol.file.allow=always",
+        *arguments,
+    ]
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, check=False, timeout=60)
     assert not check or done.returncode == 0, (arguments, done.stderr)
     return done.stdout.decode("utf-8", "surrogateescape")

@@ -71,7 +71,8 @@ def test_a_project_gives_its_dependencies_extras_and_groups(tmp_path: Path) -> N
 def test_a_lock_file_gives_pins_with_hashes_and_leaves_the_project_out(tmp_path: Path) -> None:
     (tmp_path / "pylock.toml").write_text(
         'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1"\nwheels = [{name = '
-        f'"a-1-py3-none-any.whl", url = "https://example.org/a-1.whl", hashes = {{sha256 = "{"1" * 64}"}}}}]\n'
+        f'"a-1-py3-none-any.whl", url = "https://example.org/a-1.whl", hashes = '
+        f'{{sha256 = "{"1" * 64}"}}}}]\n'
         '[[packages]]\nname = "me"\ndirectory = {path = ".", editable = true}\n'
     )
     (found,) = chosen(read_demands(tmp_path / "pylock.toml"), MARKERS)

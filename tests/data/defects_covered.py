@@ -187,7 +187,7 @@ COVERED: dict[str, tuple[str, ...]] = {
         f"{PROGRAMS}::test_tests_run_in_the_workspace_with_a_clean_environment",
     ),
     "D73": (f"{PROGRAMS}::test_a_search_finds_files_and_takes_every_pattern_as_data",),
-    "D74": (f"{PROGRAMS}::test_an_invalid_pattern_is_an_error_and_not_no_match",),
+    "D74": (f"{PROGRAMS}::test_an_invalid_pattern_is_an_error_that_says_why_and_not_no_match",),
     "D75": (f"{FILES}::test_a_call_that_needs_a_ledger_is_skipped_and_says_so",),
     "D76": (f"{PROGRAMS}::test_a_failed_push_tells_why_without_a_path_of_the_machine",),
     "D77": (f"{MOCK}::test_reset_forgets_calls_results_and_failures",),

@@ -26,7 +26,7 @@ LEFT_OUT = [
     {"reason": "named by a .gitignore", "count": 1, "first": ["build"]},
 ]
 WORDS = [
-    "left out    1 fifo: pipe",
+    "1 fifo: pipe",
     "1 unreadable: secret",
     "4 named by an exclude pattern: 0.log, 1.log, 2.log and 1 more",
     "1 named by a .gitignore: build",

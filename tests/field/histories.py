@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.field.git import git, text
 from tests.field.madeup import earlier_states
 from tests.field.steps import steps_for
 
-__all__ = ["Commit", "History", "every_file", "of_commit", "of_tree", "recent_commits"]
+__all__ = ["Commit", "History", "every_file", "of_commit", "of_head", "of_tree", "recent_commits"]
 
 _REGULAR = ("100644", "100755")
 _OWN = (".gitignore", ".gitattributes", ".gitmodules")  # changed, they would change what git sees of the rest
@@ -104,30 +104,42 @@ def _may_change(root: Path, path: str) -> bool:
 
 def recent_commits(repository: Path, most: int) -> list[str]:
     """The last commits of what is checked out that have exactly one parent, the latest first."""
-    listed = text(
-        repository, "rev-list", "--min-parents=1", "--max-parents=1", f"--max-count={most}", "HEAD"
-    )
+    listed = text(repository, "rev-list", "--min-parents=1", "--max-parents=1", f"--max-count={most}", "HEAD")
     return listed.split()
 
 
 def of_commit(repository: Path, commit: str, place: Path) -> History:
     """The history of one real commit: its parent as the base, and what steps can write of it."""
     oracle, workspace = place / "oracle", place / "workspace"
-    oracle.mkdir(parents=True)
-    kind = text(repository, "rev-parse", "--show-object-format")
-    git(oracle, "init", "-q", "-b", "main", f"--object-format={kind}")
     parent, whole = (text(repository, "rev-parse", f"{commit}{end}^{{tree}}") for end in ("^", ""))
-    objects = git(repository, "rev-list", "--objects", "--no-object-names", parent, whole)
-    git(oracle, "index-pack", "--stdin", stdin=git(repository, "pack-objects", "--stdout", "-q", stdin=objects))
-    base = text(oracle, "commit-tree", "-m", "base", parent)
-    git(oracle, "update-ref", "refs/heads/main", base)
-    git(oracle, "read-tree", "-m", "-u", base)
+    base = _taken_out(repository, [parent, whole], oracle)
     shutil.copytree(oracle, workspace, symlinks=True)
     changes, left_out = _sorted_out(oracle, parent, whole)
     title = text(repository, "log", "-1", "--format=%s", commit) or commit
     entries, tree = _write(workspace, oracle, changes, left_out)
     made = [Commit(title, entries, tree)] if entries and tree != parent else []
     return History(f"{commit[:12]} {title}"[:100], workspace, oracle, base, made, left_out)
+
+
+def of_head(repository: Path, place: Path) -> Path:
+    """The tree of what is checked out in a repository, as a directory that is a repository of its own."""
+    _taken_out(repository, [text(repository, "rev-parse", "HEAD^{tree}")], place)
+    return place
+
+
+def _taken_out(repository: Path, trees: Sequence[str], place: Path) -> str:
+    """A repository with these trees alone, at a commit of the first, which is checked out; the commit."""
+    place.mkdir(parents=True)
+    kind = text(repository, "rev-parse", "--show-object-format")
+    git(place, "init", "-q", "-b", "main", f"--object-format={kind}")
+    objects = git(repository, "rev-list", "--objects", "--no-object-names", *trees)
+    git(
+        place, "index-pack", "--stdin", stdin=git(repository, "pack-objects", "--stdout", "-q", stdin=objects)
+    )
+    base = text(place, "commit-tree", "-m", "base", trees[0])
+    git(place, "update-ref", "refs/heads/main", base)
+    git(place, "read-tree", "-m", "-u", base)
+    return base
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +155,10 @@ def _sorted_out(oracle: Path, parent: str, whole: str) -> tuple[list[_Change], l
     """What steps may write of a commit, and what they cannot, with reasons."""
     fields = git(oracle, "diff-tree", "-r", "-z", "--no-renames", parent, whole).split(b"\0")[:-1]
     changes, left_out, gone = [], [], set()
-    rows = [(fields[at].decode().lstrip(":").split(), os.fsdecode(fields[at + 1])) for at in range(0, len(fields), 2)]
+    rows = [
+        (fields[at].decode().lstrip(":").split(), os.fsdecode(fields[at + 1]))
+        for at in range(0, len(fields), 2)
+    ]
     gone = {path for (_, _, _, _, kind), path in rows if kind == "D"}
     filtered = _filtered(oracle, [path for _, path in rows])
     for (old_mode, new_mode, old_blob, blob, kind), path in rows:

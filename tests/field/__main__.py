@@ -3,9 +3,9 @@
     python -m tests.field [--package NAME ...] [--page docs/field.md]
     python -m tests.field --repo DIR [--commits N] [--tests PATH [--requirements FILE]]
 
-The first tries the table's releases: made-up commits of their files are replayed and compared by tree id and digest,
-and their own tests by outcome. The second does so with a repository's last commits, each replayed on its parent; what
-no step can write is named and left out on both sides. The repository is only read.
+The first tries the table's releases: made-up commits of their files are replayed and compared by tree id and
+digest, and their own tests by outcome. The second does so with a repository's last commits, each replayed on
+its parent; what no step can write is named and left out on both sides. The repository is only read.
 
 Exit 0: no difference is unexplained; 1: some are; 2: usage; 4: no Docker.
 """
@@ -76,8 +76,10 @@ def _try(chosen: argparse.Namespace) -> list[Finding]:
         )
         findings.append(_shown(found, chosen))
     else:
-        for name in chosen.package or PACKAGES:
-            findings.append(_shown(try_package(PACKAGES[name], home, runtime=chosen.runtime), chosen))
+        names = chosen.package or PACKAGES
+        findings += [
+            _shown(try_package(PACKAGES[name], home, runtime=chosen.runtime), chosen) for name in names
+        ]
     return findings
 
 

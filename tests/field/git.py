@@ -1,4 +1,4 @@
-"""Git as the oracle: run with nothing of this machine's configuration, and with the time that the product uses."""
+"""Git as the oracle: run with nothing of this machine's configuration, and at one fixed time."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Histories to replay: a workspace at its base, and for each commit the entries that lead to it and git's own tree.
+"""Histories to replay: a workspace at its base, and for each commit its entries and git's own tree.
 
-``of_tree`` makes one up for a tree that has none. ``of_repository`` takes real commits, one history each, out of
-a repository that it only reads: objects are packed to a stream there and unpacked in a repository of our own.
+``of_tree`` makes one up for a tree that has none. ``of_commit`` takes a real commit out of a repository that
+it only reads: objects are packed to a stream there and unpacked in a repository of our own.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
@@ -70,7 +71,7 @@ def of_tree(tree: Path, place: Path, *, name: str, commits: int) -> History:
     base = _commit(oracle, "base")
     shutil.copytree(oracle, workspace, symlinks=True)
     made = []
-    for number, (before, after) in enumerate(zip(states, states[1:], strict=False), 1):
+    for number, (before, after) in enumerate(itertools.pairwise(states), 1):
         entries = []
         for at, path in enumerate(sorted(after)):
             if after[path] != before.get(path):
@@ -91,7 +92,7 @@ def _commit(place: Path, message: str) -> str:
 
 
 def _may_change(root: Path, path: str) -> bool:
-    """Whether a step could have made it: a text file without the executable bit, at a path that is allowed."""
+    """Whether a step could have made it: a text file, not executable, at a path that is allowed."""
     found = (root / path).lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o111 or Path(path).name in _OWN or "\\" in path:
         return False

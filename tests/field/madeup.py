@@ -1,7 +1,7 @@
 """A history for a tree that has none: earlier states, each a little less, and the tree itself at the end.
 
-What is done to a state is the reverse of what a programmer does: files and blocks of lines are taken away, lines
-are changed, put in or doubled. The seed decides, so the same tree has the same history everywhere.
+What is done to a state is the reverse of what a programmer does: files and blocks of lines are taken away,
+lines are changed, put in or doubled. The seed decides, so the same tree has the same history everywhere.
 """
 
 from __future__ import annotations

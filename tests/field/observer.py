@@ -1,7 +1,7 @@
 """A plugin for plain pytest: writes down what pytest itself counts each report as. Runs in the image, alone.
 
-``pytest_report_teststatus`` names the category under which pytest's last line counts a report. One line of JSON
-for each report that has one: node id and category; at last the exit code.
+``pytest_report_teststatus`` names the category under which pytest's last line counts a report. One line of
+JSON for each report that has one: node id and category; at last the exit code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Observer:
 
 
 def _write(record: object) -> None:
-    with open(_FILE, "a", encoding="utf-8") as file:  # noqa: PTH123 - as plain as can be
+    with open(_FILE, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 

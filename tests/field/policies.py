@@ -1,4 +1,4 @@
-"""The policy of this suite: the shipped default with room for whole projects and a new process per test run."""
+"""The policy of this suite: the default with room for whole projects, and a new process per test run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Source releases of the packages of the table: fetched by pip, pinned by digest, unpacked; nothing of them is run.
+"""Source releases of the table: fetched by pip, pinned by digest, unpacked; nothing of them is run.
 
-To say what it downloaded pip asks the release's build backend for metadata, and that would be code of the release or
-of a backend in its newest version. So pip runs with ``--no-build-isolation``, and what it finds by the names of the
-usual backends is the few lines below: they hand it the ``PKG-INFO`` that every release carries.
+To say what it downloaded pip asks the release's build backend for metadata, and that would be code of the
+release, or a backend in its newest version. So pip runs with ``--no-build-isolation``, and what it finds by
+the names of the usual backends is the few lines below: they hand it the ``PKG-INFO`` that every release
+carries. Of a release with a backend of its own (``backend-path``) code would run; the table has none.
 """
 
 from __future__ import annotations

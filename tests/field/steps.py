@@ -1,9 +1,9 @@
 """From two states of a file to the worklog entries that lead from one to the other.
 
-An edit names text that is there exactly once. So each difference starts as the lines that differ, and takes in
-lines around it until its text is alone in the file; edits are made from the end of the file to its beginning,
-where the line numbers of those to come still hold. Files are bytes: a file in another encoding can be edited
-where the lines in question are UTF-8.
+An edit names text that is there exactly once. So each difference starts as the lines that differ, and takes
+in lines around it until its text is alone in the file; edits are made from the end of the file to its
+beginning, where the line numbers of those to come still hold. Files are bytes: a file in another encoding can
+be edited where the lines in question are UTF-8.
 """
 
 from __future__ import annotations

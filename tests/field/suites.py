@@ -1,9 +1,9 @@
 """A project's own tests: under plain pytest in the image, and as a TEST_RUN of the product in the same image.
 
 Plain means ``docker run --network none`` with nothing of the product: a root that can be written, the image's
-environment, a fixed uid that owns the copy of the project. What pytest counts there must be what the run's details
-say, by category and, through the digest of all outcomes, node id by node id and in the same order. A difference
-that is known and has a reason is put into what is expected; so one that went away is told as well.
+environment, a fixed uid that owns the copy of the project. What pytest counts there must be what the run's
+details say, by category and, through the digest of all outcomes, node id by node id and in the same order. A
+difference that is known and has a reason is put into what is expected; so one that went away is told as well.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _ours(runner: Runner, tree: Path, tests: str) -> tuple[Mapping[str, Any], st
     return details, said, record.info.image.id
 
 
-def _judge(
+def _judge(  # noqa: PLR0917 - what was expected and what came
     policy: str,
     plain: Outcomes,
     known: Sequence[Difference],
@@ -199,7 +199,7 @@ def _plain(tree: Path, tests: str, image: str, *, runtime: str, found: Suite) ->
     source = ["/workspace/src"] if (tree / "src").is_dir() else []
     environment = {
         "FIELD_OBSERVED": "/observer/observed.jsonl",
-        "HOME": "/tmp",  # noqa: S108 - the container's
+        "HOME": "/tmp",
         "PYTHONHASHSEED": "0",  # as a sandbox has it: parametrized sets come in one order
         "PYTHONPATH": ":".join([*source, "/observer"]),
     }

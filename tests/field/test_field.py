@@ -1,4 +1,4 @@
-"""Each package of the table: real git's trees and plain pytest's outcomes, but for what the table explains."""
+"""Each package of the table: git's trees and plain pytest's outcomes, but for what the table explains."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def try_package(package: Package, home: Home, *, runtime: str) -> Finding:
 def try_repository(
     repository: Path, commits: int, home: Home, *, requirements: Path | None, tests: str | None, runtime: str
 ) -> Finding:
-    """Replay the last commits of a repository, each on its parent; and run its tests both ways if asked to."""
+    """Replay the last commits of a repository, each on its parent; run its tests both ways if asked to."""
     found = Finding(repository.name)
     with tempfile.TemporaryDirectory(prefix="field-") as folder:
         place = Path(folder)

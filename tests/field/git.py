@@ -30,7 +30,13 @@ class GitError(Exception):
     """Git said no; its reason, and what was asked."""
 
 
-def git(place: Path, *arguments: str, stdin: bytes = b"", index: Path | None = None) -> bytes:
+def git(
+    place: Path,
+    *arguments: str,
+    stdin: bytes = b"",
+    index: Path | None = None,
+    may_fail: tuple[int, ...] = (),
+) -> bytes:
     """What git writes when it is run in a directory.
 
     Args:
@@ -38,14 +44,15 @@ def git(place: Path, *arguments: str, stdin: bytes = b"", index: Path | None = N
         arguments: the command.
         stdin: what it reads.
         index: an index of its own, instead of the repository's.
+        may_fail: exit codes that are an answer.
 
     Raises:
-        GitError: it ended with another code than 0, or did not end.
+        GitError: it ended with another code than 0 and these, or did not end.
     """
     environment = {**_ENVIRONMENT, **({} if index is None else {"GIT_INDEX_FILE": str(index)})}
     try:
         done = subprocess.run(
-            ["git", "--literal-pathspecs", *arguments],
+            ["git", *arguments],
             cwd=place,
             env=environment,
             input=stdin,
@@ -55,7 +62,7 @@ def git(place: Path, *arguments: str, stdin: bytes = b"", index: Path | None = N
         )
     except subprocess.TimeoutExpired as error:
         raise GitError(f"git {arguments[0]} in {place} took more than {_LONGEST_S:g} s") from error
-    if done.returncode:
+    if done.returncode and done.returncode not in may_fail:
         said = done.stderr.decode(errors="replace").strip()
         raise GitError(f"git {arguments[0]} in {place}: {said or f'exit {done.returncode}'}")
     return done.stdout

@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox_runner.trail import TrailOpcodes
+from sandbox_runner.world import Call
 from tests.field.git import git, text
 from tests.field.madeup import earlier_states
+from tests.field.policies import wide
 from tests.field.steps import steps_for
 
 __all__ = ["Commit", "History", "every_file", "of_commit", "of_head", "of_tree", "recent_commits"]
@@ -155,33 +158,53 @@ class _Change:
 def _sorted_out(oracle: Path, parent: str, whole: str) -> tuple[list[_Change], list[str]]:
     """What steps may write of a commit, and what they cannot, with reasons."""
     fields = git(oracle, "diff-tree", "-r", "-z", "--no-renames", parent, whole).split(b"\0")[:-1]
-    changes, left_out, gone = [], [], set()
-    rows = [
-        (fields[at].decode().lstrip(":").split(), os.fsdecode(fields[at + 1]))
-        for at in range(0, len(fields), 2)
-    ]
-    gone = {path for (_, _, _, _, kind), path in rows if kind == "D"}
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    rows = [(raw.decode().lstrip(":").split(), os.fsdecode(path)) for raw, path in pairs]
+    gone = {path for (*_, kind), path in rows if kind == "D"}
     filtered = _filtered(oracle, [path for _, path in rows])
+    ignored = _ignored(oracle, whole, [path for (*_, kind), path in rows if kind == "A"])
+    changes, left_out = [], []
     for (old_mode, new_mode, old_blob, blob, kind), path in rows:
-        above = {str(parent) for parent in Path(path).parents}
-        if kind == "D":
-            left_out.append(f"{path!a}: deleted")
-        elif new_mode not in _REGULAR or (kind != "A" and old_mode not in _REGULAR):
-            left_out.append(f"{path!a}: a link or another repository")
-        elif kind == "A" and new_mode == "100755":
-            left_out.append(f"{path!a}: new and executable")
-        elif above & gone or any(other.startswith(path + "/") for other in gone):
-            left_out.append(f"{path!a}: takes the place of something deleted")
-        elif "\\" in path or not path.isprintable():
-            left_out.append(f"{path!a}: a name that no step may have")
+        if path in gone:
+            why = "deleted"
+        elif path in ignored:
+            why = "new and ignored"
         elif path in filtered:
-            left_out.append(f"{path!a}: a filter applies")
+            why = "a filter applies"
         else:
-            if kind != "A" and old_mode != new_mode:
-                left_out.append(f"{path!a}: its mode changed")
-            if blob != old_blob:
-                changes.append(_Change(path, new_mode if kind == "A" else old_mode, blob))
+            why = _unwritable(path, None if kind == "A" else old_mode, new_mode, gone)
+        if why:
+            left_out.append(f"{path!a}: {why}")
+            continue
+        if kind != "A" and old_mode != new_mode:
+            left_out.append(f"{path!a}: its mode changed")
+        if blob != old_blob:
+            changes.append(_Change(path, new_mode if kind == "A" else old_mode, blob))
     return changes, left_out
+
+
+def _unwritable(path: str, old_mode: str | None, new_mode: str, gone: set[str]) -> str | None:
+    """Why no step can write a path of these modes, ``None`` where one can."""
+    if new_mode not in _REGULAR or old_mode not in {None, *_REGULAR}:
+        return "a link or another repository"
+    if old_mode is None and new_mode == "100755":
+        return "new and executable"
+    if {str(above) for above in Path(path).parents} & gone or any(at.startswith(path + "/") for at in gone):
+        return "takes the place of something deleted"
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    judged = wide().decide(Call(TrailOpcodes.FILE_WRITE, "file_write", {"path": path, "content": ""}))
+    return None if judged.allowed else f"no step may write it ({judged.rule})"
+
+
+def _ignored(oracle: Path, whole: str, paths: list[str]) -> set[str]:
+    """Which of the new files a plain ``git add`` would leave out, by the ignore files of the commit."""
+    git(oracle, "read-tree", "--reset", "-u", whole)
+    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    said = git(oracle, "check-ignore", "--no-index", "-z", "--stdin", stdin=given, may_fail=(1,))
+    return {os.fsdecode(path) for path in said.split(b"\0")[:-1]}
 
 
 def _filtered(oracle: Path, paths: list[str]) -> set[str]:

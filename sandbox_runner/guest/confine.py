@@ -19,7 +19,7 @@ else:
     except ImportError:
         import signal
 
-__all__ = ["confine", "forbid_writing", "turn_of"]
+__all__ = ["confine", "default_signals", "forbid_writing", "turn_of"]
 
 _OUT_OF_THE_WAY = 64  # descriptors are first copied to here, so that none is overwritten before its turn
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
@@ -32,10 +32,11 @@ def confine(
     limits: Sequence[tuple[int, int]],
     turn: tuple[int, Sequence[int]],
 ) -> None:
-    """Own session, default signals, only the given descriptors, limits, all ids the uid's, no groups.
+    """Own session, only the given descriptors, limits, all ids the uid's, no groups.
 
     Capabilities go with the last id that was 0. Descriptors that are not in ``ends`` close on exec; who
-    does not exec closes them itself.
+    does not exec closes them itself. Signals are left alone: who execs resets them with ``default_signals``,
+    who does not is a Python that has those of every new one.
 
     Args:
         uid: becomes real, effective and saved uid and gid.
@@ -45,11 +46,8 @@ def confine(
         turn: niceness and processors, see ``turn_of``.
     """
     os.setsid()
-    signal.set_wakeup_fd(-1)
     _go_first_when_memory_runs_out()
     _take_turn(*turn)
-    for number in _HANDLED:
-        signal.signal(number, signal.SIG_DFL)
     for kind, wanted in limits:
         hard = resource.getrlimit(kind)[1]
         value = int(wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
@@ -64,6 +62,13 @@ def confine(
     os.setresuid(uid, uid, uid)
     os.fchdir(directory)
     os.close(directory)
+
+
+def default_signals() -> None:
+    """Give back what this Python handles or ignores, just before an exec: what is ignored stays ignored."""
+    signal.set_wakeup_fd(-1)
+    for number in _HANDLED:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def turn_of(pid: int) -> tuple[int, list[int]]:

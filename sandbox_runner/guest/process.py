@@ -13,7 +13,7 @@ import resource
 import select
 import time
 
-from sandbox_runner.guest.confine import confine
+from sandbox_runner.guest.confine import confine, default_signals
 from sandbox_runner.guest.counters import LimitCounters
 from sandbox_runner.guest.foreign import PATIENCE_S, end_foreign, prove
 from sandbox_runner.guest.tools import PATH
@@ -392,6 +392,7 @@ def _start(guest: Guest, program: Program, pipes: Pipes, seconds: float) -> tupl
         return pid, failure
     try:
         report = fcntl.fcntl(failing, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+        default_signals()
         confine(guest.identity.uid, pipes.child_ends, program.cwd, child_limits(guest, seconds), guest.turn)
         os.execve(program.argv[0], list(program.argv), settings)
     except OSError as error:

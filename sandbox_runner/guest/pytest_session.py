@@ -16,9 +16,9 @@ stand *last* on the path: packages under test are found, and no module of the st
 
 from __future__ import annotations
 
-import gc
 import importlib
 import importlib.machinery
+import importlib.util
 import json
 import os
 import sys
@@ -37,7 +37,8 @@ except ImportError:
     pytest = rewrite = None
 
 REPORT_FD = 3
-_SERVER_OUTPUT, _SERVER_REPORT, _SERVER_ROOT = 3, 4, 5
+_REQUESTS, _ANSWERS, _SERVER_ROOT = 4, 5, 6  # of the server, above what a session has
+_PR_SET_DUMPABLE = 4  # prctl(2)
 _LINE_LIMIT = 1 << 16
 _NAME_LIMIT = 8192  # characters of a node id; who reads the report takes no longer lines than some of these
 _SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 16  # fcntl(2)'s F_SETPIPE_SZ, and what a new pipe has
@@ -124,7 +125,7 @@ def session(settings: dict[str, Any]) -> int:
         arguments += ["-c", os.devnull, "--rootdir", root, "--noconftest", "--import-mode=importlib"]
         arguments += ["-p", "no:cacheprovider"]
     arguments.append(settings["path"])
-    sys.argv = ["pytest", *arguments]
+    _take_the_place_of_pytest(arguments)
     code = int(pytest.main(arguments, plugins=[_Reporter(say, late)]))
     say({"end": code})
     return code
@@ -155,27 +156,33 @@ def _preload() -> None:
         pass
 
 
-def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
-    """Answer requests from descriptor 0 until it ends, each by a fork that becomes the sandbox uid.
+def serve(source: str) -> dict[str, Any] | None:
+    """Answer requests until they end, each by a fork that becomes the sandbox uid.
 
     A request is a line of JSON: ``settings`` of the session, ``uid``, ``limits`` and ``turn`` of its process.
-    The answer on descriptor 1 is its wait status as a line of text. In the fork this returns the session's
-    settings; in the server it returns ``None`` at the end.
+    The answer is its wait status as a line of text. In the fork this returns the session's settings, with
+    the process in the state of one that has just been started; in the server it returns ``None`` at the end.
+
+    Args:
+        source: the text of the module ``confine``.
     """
-    gc.freeze()
+    before = set(sys.modules)
+    names: dict[str, Any] = {"__name__": "confine"}
+    exec(compile(source, "<guest>/confine", "exec"), names)  # noqa: S102 - the guest's own text
+    be_readable = _reader_of_itself()
     fcntl = importlib.import_module("fcntl")
     waiting = b""
     while True:
         line, newline, rest = waiting.partition(b"\n")
         if not newline:
-            data = os.read(0, _LINE_LIMIT)
+            data = os.read(_REQUESTS, _LINE_LIMIT)
             if not data:
                 return None
             waiting += data
             continue
         waiting = rest
         request = json.loads(line)
-        for fd in (_SERVER_OUTPUT, _SERVER_REPORT):  # what a session did to the pipes ends with it
+        for fd in (1, REPORT_FD):  # what a session did to the pipes ends with it
             fcntl.fcntl(fd, fcntl.F_SETFL, os.O_WRONLY)
             try:
                 fcntl.fcntl(fd, _SET_PIPE_SIZE, _PIPE_BYTES)
@@ -183,13 +190,49 @@ def serve(confine: Callable[..., None]) -> dict[str, Any] | None:
                 continue
         pid = os.fork()
         if pid == 0:
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            ends = {0: nothing, 1: _SERVER_OUTPUT, 2: _SERVER_OUTPUT, REPORT_FD: _SERVER_REPORT}
-            confine(request["uid"], ends, _SERVER_ROOT, request["limits"], request["turn"])
+            os.close(0)
+            os.open(os.devnull, os.O_RDONLY)
+            os.set_inheritable(0, True)
+            names["confine"](request["uid"], {}, _SERVER_ROOT, request["limits"], request["turn"])
             os.closerange(REPORT_FD + 1, 64)
+            be_readable()
+            for name in set(sys.modules) - before:  # what only the server needs
+                del sys.modules[name]
+            _begin_now()
             settings: dict[str, Any] = request["settings"]
             return settings
-        os.write(1, b"%d\n" % os.waitpid(pid, 0)[1])
+        os.write(_ANSWERS, b"%d\n" % os.waitpid(pid, 0)[1])
+
+
+def _reader_of_itself() -> Callable[[], object]:
+    """What undoes a thing that a new uid does without an exec: the process may not open its own ``/proc``."""
+    try:
+        prctl = importlib.import_module("ctypes").CDLL(None).prctl
+    except (AttributeError, ImportError, OSError):  # an image without it; there the difference stays
+        return lambda: None
+    return lambda: prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def _begin_now() -> None:
+    """Make this process as old as it is, and known by its own number, where modules remember the server's."""
+    names = ("threading", "logging", "time")
+    threading, logging, time = (importlib.import_module(name) for name in names)  # pytest has them all
+    if threading.main_thread().native_id != threading.get_native_id():
+        threading.main_thread()._set_native_id()  # noqa: SLF001 - older Pythons forget it in a fork
+    precise = type(getattr(logging, "_startTime", None)) is int  # since Python 3.13
+    logging.__dict__["_startTime"] = time.time_ns() if precise else time.time()
+
+
+def _take_the_place_of_pytest(arguments: list[str]) -> None:
+    """Have the arguments and the main module that ``python -m pytest`` has."""
+    spec = importlib.machinery.PathFinder.find_spec("pytest.__main__", pytest.__path__)
+    if spec is None or spec.origin is None:
+        return
+    main = importlib.util.module_from_spec(spec)
+    main.__dict__.update(__name__="__main__", __annotations__={}, __builtins__=__builtins__, pytest=pytest)
+    sys.modules["__main__"] = main
+    sys.argv = [spec.origin, *arguments]
+    sys.orig_argv = [sys.executable, "-m", "pytest", *arguments]
 
 
 def main() -> int:
@@ -197,9 +240,7 @@ def main() -> int:
     settings: dict[str, Any] | None = json.loads(sys.argv[1])
     _preload()  # either way, so that either way the same modules cannot come from the workspace
     if len(sys.argv) > 2:
-        names: dict[str, Any] = {"__name__": "confine"}
-        exec(compile(sys.argv[2], "<guest>/confine", "exec"), names)  # noqa: S102 - the guest's own text
-        settings = serve(names["confine"])
+        settings = serve(sys.argv[2])
     return 0 if settings is None else session(settings)
 
 

@@ -3,6 +3,7 @@
 It is root like this process, has no descriptor of ours but four pipes and the workspace, and runs the image's
 code only. What it forks becomes the sandbox uid before a line of the workspace runs. The output pipes are
 the same for every session: when one is over, every other writer is dead, so what is in them belongs to it.
+Its first four descriptors are what a session's are, so that Python's streams are as in a new process.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from sandbox_runner.guest.confine import default_signals
 from sandbox_runner.guest.foreign import prove
 from sandbox_runner.guest.lean import json_encoder, signal
 from sandbox_runner.guest.process import Ended, Pipes, child_limits, environment, supervise
@@ -99,14 +101,15 @@ def start_server(guest: Guest) -> None:
     answers, theirs_answers = os.pipe2(os.O_CLOEXEC)
     output, theirs_output = os.pipe2(os.O_CLOEXEC)
     report, theirs_report = os.pipe2(os.O_CLOEXEC)
-    nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    places = [theirs_requests, theirs_answers, nothing, theirs_output, theirs_report, guest.root]
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    theirs = [nothing, theirs_output, theirs_report, theirs_requests, theirs_answers]
+    places = [nothing, theirs_output, theirs_output, theirs_report, theirs_requests, theirs_answers]
     if os.fork() == 0:
         try:
-            _become_server(argv, environment(guest), places)
+            _become_server(argv, environment(guest), [*places, guest.root])
         finally:
             os._exit(127)
-    for fd in places[:-1]:
+    for fd in theirs:
         os.close(fd)
     os.set_blocking(answers, False)
     guest.server = TestServer(requests, answers, output, report)
@@ -114,9 +117,7 @@ def start_server(guest: Guest) -> None:
 
 def _become_server(argv: list[str], settings: dict[str, str], places: list[int]) -> None:
     os.setsid()
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+    default_signals()
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for fd in places]
     for place, fd in enumerate(copies):
         os.dup2(fd, place)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +23,6 @@ from sandbox_runner.record import (
     RunRecord,
     RunStatus,
     SigningKey,
-    StepCounts,
     TrailInfo,
     forms_of,
     now_text,
@@ -40,6 +38,7 @@ from sandbox_runner.runner.progress import OnProgress, Phase, Progress
 from sandbox_runner.runner.starting import StartingSandbox, StartSandbox
 from sandbox_runner.runner.summary import (
     clipped_limits,
+    counts_of,
     facts_of_snapshot,
     left_out_of,
     outcome_of,
@@ -49,7 +48,7 @@ from sandbox_runner.runner.summary import (
 from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, seccomp_sha256
 from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
 from sandbox_runner.trail import OPERATIONS, TrailOpcodes
-from sandbox_runner.world import MockWorld, Status, call_for
+from sandbox_runner.world import MockWorld, call_for
 
 __all__ = ["Run"]
 
@@ -371,7 +370,7 @@ class Run:
             meta_trail=None if result is None else result.execution_trail,
             status=ending.status,
             exit_code=int(ending.exit_code),
-            steps=self._counts(events),
+            steps=counts_of(len(self.source.trail.steps), events, refused=len(self.admission.refused)),
             events=forms_of(events),
             snapshot=None if ending.snapshot is None else ending.snapshot.digest,
             verdict_source=verdict_source(self.policy, self.privileges),
@@ -381,17 +380,6 @@ class Run:
             started_at=self._started_at,
             duration_s=round(time.monotonic() - self._began, 6),
             facts={**ending.facts, "needs": self.admission.manifest.to_json()},
-        )
-
-    def _counts(self, events: Sequence[TrailEvent]) -> StepCounts:
-        counts = Counter(event.status for event in events)
-        refused = counts[Status.REFUSED] if events else len(self.admission.refused)
-        return StepCounts(
-            total=len(self.source.trail.steps),
-            ok=counts[Status.OK],
-            failed=counts[Status.FAILED],
-            refused=refused,
-            skipped=counts[Status.SKIPPED],
         )
 
     def _closed(self, directory: RunDirectory) -> RunRecord:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandbox_runner.errors import ExitCode
 from sandbox_runner.policy import Admission, Policy, Privileges, Resources
-from sandbox_runner.record import LeftOutInfo, RunStatus
+from sandbox_runner.record import LeftOutInfo, RunStatus, StepCounts
 from sandbox_runner.replay import TrailEvent
 from sandbox_runner.snapshot import Snapshot, groups_of, json_path, show_path
 from sandbox_runner.trail import OPERATIONS, Trail
@@ -15,6 +16,7 @@ from sandbox_runner.world import Outcome, Status
 
 __all__ = [
     "clipped_limits",
+    "counts_of",
     "facts_of_snapshot",
     "left_out_of",
     "outcome_of",
@@ -34,6 +36,18 @@ def outcome_of(events: Sequence[TrailEvent]) -> tuple[RunStatus, ExitCode]:
     if Status.FAILED in statuses:
         return RunStatus.FAILED, ExitCode.STEP_FAILED
     return RunStatus.SUCCESS, ExitCode.OK
+
+
+def counts_of(total: int, events: Sequence[TrailEvent], *, refused: int) -> StepCounts:
+    """The steps by how they ended; ``refused`` is what admission refused of a trail that did not run."""
+    counts = Counter(event.status for event in events)
+    return StepCounts(
+        total=total,
+        ok=counts[Status.OK],
+        failed=counts[Status.FAILED],
+        refused=counts[Status.REFUSED] if events else refused,
+        skipped=counts[Status.SKIPPED],
+    )
 
 
 def refusals_of(trail: Trail, admission: Admission) -> Mapping[int, Outcome]:

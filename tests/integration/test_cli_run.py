@@ -182,6 +182,49 @@ def test_a_failed_step_is_exit_1_and_named(cli: Callable[..., Ran], tmp_path: Pa
     assert "FILE_READ missing.txt" in ran.out
 
 
+NOISY = """
+import sys
+def test_noise():
+    sys.stdout.buffer.write(b"FIRST\\xff\\n" + b"noise \\x1b[2J\\n" * 30_000)
+    assert False, "the reason"
+"""
+
+
+def test_a_failed_test_says_why_and_all_it_printed_is_part_of_the_sealed_record(
+    cli: Callable[..., Ran], tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "test_noise.py").write_text(NOISY)
+    worklog = tmp_path / "noise.json"
+    worklog.write_text(json.dumps([BEGIN, {"op": "TEST_RUN", "path": "test_noise.py", "count": 1}, END]))
+    ran = cli("run", worklog, "-w", tmp_path / "work")
+    assert ran.code == ExitCode.STEP_FAILED
+    assert "  | FAILED test_noise.py::test_noise - AssertionError: the reason" in ran.out
+    assert all(line.isprintable() for line in ran.out.splitlines())
+    assert cli("log", "last", 2, "-o", tmp_path / "out").code == ExitCode.OK
+    whole = (tmp_path / "out").read_bytes()
+    assert whole.count(b"noise \x1b[2J\n") == 30_000
+    assert b"the reason" in whole
+    run = cli("show", "last", "--json").json
+    (kept,) = [item for item in run["result"]["artifacts"] if item["path"].startswith("outputs/")]
+    assert kept["path"] == "outputs/step-2.out"
+    verified = cli("verify", "last", "--replay", "--json")
+    assert verified.code == ExitCode.OK, verified.out
+
+
+def test_an_empty_workspace_is_said_to_be_empty_where_the_trail_looks_into_it(
+    cli: Callable[..., Ran], tmp_path: Path
+) -> None:
+    worklog = tmp_path / "read.json"
+    worklog.write_text(json.dumps([BEGIN, {"op": "FILE_READ", "path": "a.txt"}, END]))
+    ran = cli("run", worklog)
+    assert "began empty, and the trail has FILE_READ; give it a directory with -w DIR" in ran.out
+    told = cli("run", worklog, "--json")
+    assert (told.json["trail"], told.json["failing"][0]["index"]) == (str(worklog), 1)
+    assert told.json["failing"][0]["opcode"] == "FILE_READ"
+    assert "the workspace began empty" in told.err
+
+
 def test_a_dry_run_needs_no_container_and_says_so(cli: Callable[..., Ran]) -> None:
     ran = cli("run", EXAMPLES / "feature" / "worklog.json", "--dry-run", "--json")
     assert ran.code == ExitCode.OK, ran.err

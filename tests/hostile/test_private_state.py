@@ -251,6 +251,8 @@ def test_a_key_handed_in_is_kept_where_only_we_can_write(home: Path, tmp_path: P
 
 ELSEWHERE = {
     "private.py": "the one place",
+    "sandbox/environments.py": "a build context below a temporary directory that is 0700 and removed",
+    "sandbox/wheels.py": "wheels below a temporary directory that is 0700 and removed",
     "world/beneath.py": "files of a directory that a person handed over, as that person would make them",
     "snapshot/restoring.py": "files of a directory that a person handed over, as that person would make them",
     "sandbox/images.py": "a lock in the temporary directory, 0600 and without a link",

@@ -3,7 +3,8 @@
 A run works on a copy of somebody's files, in which much may differ from the last commit that is none of the
 run's doing: edits that the user has not committed, files that were left out of the copy, contents that a
 filter of the user's would turn into something else. So the tree is compared with the one that the run's work
-began with (``origin``): kind, executable bit and SHA-256, never a time. What differs is staged where git
+began with (``origin``): kind, executable bit and SHA-256, never a time. What a commit of the run's took
+before is the run's as well, also where it is now as it was in the beginning. What differs is staged where git
 would stage it: a path that is tracked, or one that is not ignored. What is gone is staged as deleted where it
 was there. In a repository that the run itself began, and where the policy says ``git.stage: all``, everything
 that differs from the last commit is staged; what was left out of the copy is left alone there too.
@@ -20,6 +21,8 @@ import os
 import posixpath
 import stat
 
+from sandbox_runner.guest import git_files
+from sandbox_runner.guest.digest import sha256
 from sandbox_runner.guest.origin import REFERENCES, Origin, content_of
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.paths import PATH_LIMIT, close_parent, open_directory
@@ -38,6 +41,7 @@ __all__ = ["Staged", "stage"]
 _PATHS_LIMIT = 128 << 20
 _SHOWN = 300
 _POINTER_LIMIT = 4096
+_ANCESTORS = 1_000_000
 _LINKED = b"160000"  # the mode of another repository's commit
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _NO_FILTER = (b"unspecified", b"unset")
@@ -170,22 +174,63 @@ class _Stage:
 
     def _changed(self) -> list[bytes]:
         """Every path of which this run changed what git would commit."""
-        others = set(self._others)
+        others, committed = set(self._others), self._committed()
         present, paths = set(), []
         for path, content in self._walk():
             present.add(path)
-            if self._origin.changed(self._prefix + path, content) and (
-                path in self._tracked or path in others
-            ):
+            changed = path in committed or self._origin.changed(self._prefix + path, content)
+            if changed and (path in self._tracked or path in others):
                 paths.append(path)
         for path, (mode, _tag) in self._tracked.items():
             if mode == _LINKED:
                 if path not in present and self._moved(path):
                     paths.append(path)
-            elif path not in present and self._was_there(path):
+            elif path not in present and (path in committed or self._was_there(path)):
                 paths.append(path)
         paths += [path[:-1] for path in self._others if path.endswith(b"/") and self._moved(path[:-1])]
         return sorted(set(paths))
+
+    def _committed(self) -> set[bytes]:
+        """The paths in which the last commit differs from the one that the run's work began at.
+
+        Where the branch was led away from that one, what is in the tree alone tells what the run changed.
+        """
+        now, began = self._repository.before, self._began_at()
+        if now is None or began is None or began == now:
+            return set()
+        listed = self._repository.must(
+            ["diff-tree", "-r", "--name-only", "--no-renames", "-z", began, now, "--"], limit=_PATHS_LIMIT
+        )
+        return set(listed.split(b"\0")[:-1])
+
+    def _began_at(self) -> str | None:
+        """The commit that HEAD was at in the beginning, the empty tree for none, ``None`` where unknown.
+
+        The origin has digests of the references alone, so it is looked for among the last commit's ancestors.
+        """
+        repository, references = self._repository, self._origin.references
+        git = self._prefix + b".git/"
+        loose = references.get(git + (repository.ref or b"HEAD"))
+        if loose is None:
+            packed = references.get(git + b"packed-refs")
+            if packed is None:
+                return _NOTHING[repository.settings.wide]
+            text = repository.packed_references()
+            if packed[2:] != sha256.new(text).digest():
+                return None
+            return git_files.packed(text, repository.ref or b"HEAD") or _NOTHING[repository.settings.wide]
+        if repository.before is None:
+            return None
+        for limit in (1, _ANCESTORS):  # mostly nothing was committed yet
+            listed = repository.before.encode() + b"\n"
+            if limit > 1:
+                listed = repository.must(
+                    ["rev-list", f"--max-count={limit}", repository.before], limit=_PATHS_LIMIT
+                )
+            for line in listed.splitlines(keepends=True):
+                if sha256.new(line).digest() == loose[2:]:
+                    return line.decode().strip()
+        return None
 
     def _walk(self) -> Iterable[tuple[bytes, bytes]]:
         """Path and content of every file and link of the working tree."""

@@ -296,6 +296,11 @@ class Repository:
                 raise StepError("the commit was made and HEAD is not at it")
         return commit
 
+    def packed_references(self) -> bytes:
+        """The text of ``packed-refs``, empty where there is none."""
+        with self._guest.identity:
+            return git_files.read(self._git, b"packed-refs", _PACKED_LIMIT) or b""
+
     def _open(self, *, create: bool) -> int:
         try:
             mode = os.stat(".git", dir_fd=self.tree, follow_symlinks=False).st_mode

@@ -169,6 +169,30 @@ def test_in_a_repository_that_the_run_begins_everything_that_is_not_ignored_is_s
     assert bench.commit()["details"]["changed"] == ["D a"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_return_to_what_was_there_in_the_beginning_is_committed(bench: Bench, packed: bool) -> None:
+    bench.seed(a_txt="1", b_txt="1", mine_txt="1")
+    if packed:
+        bench.git("pack-refs", "--all")
+    bench.write(mine_txt="the user's")
+    bench.begin()
+    bench.write(a_txt="2", new_txt="new")
+    bench.commit()
+    bench.write(a_txt="1", b_txt="2")
+    (bench.work / "new.txt").unlink()
+    assert bench.commit()["details"]["changed"] == ["M a.txt", "M b.txt", "D new.txt"]
+    assert bench.git("status", "--short") == " M mine.txt\n"
+
+
+def test_a_return_to_nothing_is_committed_in_a_repository_that_had_no_commit(bench: Bench) -> None:
+    bench.git("init", "-q")
+    bench.begin()
+    bench.write(a_txt="1", b_txt="1")
+    bench.commit()
+    (bench.work / "a.txt").unlink()
+    assert bench.commit()["details"]["changed"] == ["D a.txt"]
+
+
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 

@@ -33,6 +33,7 @@ _UID = 1_234_567
 _OBSERVER = Path(__file__).with_name("observer.py")
 _COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
 _BAD = re.compile(r"^(FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+_LONGEST_NAME = 8192  # characters of a node id; a report holds no more of it
 _MOST_SHOWN = 12
 _POLICIES = {"default": lambda: Policy.load("default"), "field": wide}
 
@@ -68,7 +69,8 @@ class Outcomes:
 
     def digest(self) -> str:
         """What a run's details call ``report_sha256``."""
-        told = json.dumps([[list(report) for report in self.reports], self.end], separators=(",", ":"))
+        reports = [[name[:_LONGEST_NAME], category] for name, category in self.reports]
+        told = json.dumps([reports, self.end], separators=(",", ":"))
         return hashlib.sha256(told.encode()).hexdigest()
 
 

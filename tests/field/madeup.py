@@ -39,7 +39,7 @@ def _earlier(files: Files, chance: random.Random) -> Files:
         del state[path]
     changed = chance.sample(sorted(state), min(4, len(state)))
     with_crlf = sorted(path for path, data in state.items() if b"\r\n" in data)
-    for path in {*changed, *with_crlf[:1]}:
+    for path in sorted({*changed, *with_crlf[:1]}):
         state[path] = _changed(state[path], chance)
     return state
 

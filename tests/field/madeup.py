@@ -71,7 +71,8 @@ def _without_block(lines: list[bytes], chance: random.Random) -> list[bytes]:
 def _altered(lines: list[bytes], chance: random.Random) -> list[bytes]:
     at = chance.randrange(len(lines))
     body = lines[at].rstrip(b"\r\n")
-    return [*lines[:at], body[::-1] + b" # was\xc3\xa9" + lines[at][len(body) :], *lines[at + 1 :]]
+    altered = body.decode()[::-1] + " # wasé"
+    return [*lines[:at], altered.encode() + lines[at][len(body) :], *lines[at + 1 :]]
 
 
 def _longer(lines: list[bytes], chance: random.Random) -> list[bytes]:

@@ -53,6 +53,14 @@ def test_a_made_up_history_ends_in_the_files_and_is_the_same_in_every_process() 
     assert hashlib.sha256(told).hexdigest().startswith("82647419749db9e3")
 
 
+@given(st.integers(0, 1 << 30))
+def test_every_state_of_a_made_up_history_can_be_written_by_steps(seed: int) -> None:
+    states = earlier_states({name: b"n = 1\n" for name in "abcde"}, seed=str(seed), commits=6)
+    for state in states:
+        for data in state.values():
+            data.decode()
+
+
 def test_a_known_difference_is_part_of_what_is_expected_and_changes_the_digest() -> None:
     plain = Outcomes((("t::a", "passed"), ("t::b", "passed")), 0)
     expected = expected_of(plain, [Difference("t::b", "failed", "no network")])

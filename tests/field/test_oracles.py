@@ -50,12 +50,12 @@ def test_a_made_up_history_ends_in_the_files_and_is_the_same_in_every_process() 
     assert states[-1] == files
     assert all(before != after for before, after in itertools.pairwise(states))
     told = repr([sorted(state.items()) for state in states]).encode()
-    assert hashlib.sha256(told).hexdigest().startswith("82647419749db9e3")
+    assert hashlib.sha256(told).hexdigest().startswith("818e4b16df50f083")
 
 
 @given(st.integers(0, 1 << 30))
 def test_every_state_of_a_made_up_history_can_be_written_by_steps(seed: int) -> None:
-    states = earlier_states({name: b"n = 1\n" for name in "abcde"}, seed=str(seed), commits=6)
+    states = earlier_states(dict.fromkeys("abcde", b"n = 1\n"), seed=str(seed), commits=6)
     for state in states:
         for data in state.values():
             data.decode()

@@ -39,7 +39,7 @@ def _earlier(files: Files, chance: random.Random) -> Files:
         del state[path]
     changed = chance.sample(sorted(state), min(4, len(state)))
     with_crlf = sorted(path for path, data in state.items() if b"\r\n" in data)
-    for path in {*changed, *with_crlf[:1]}:
+    for path in sorted({*changed, *with_crlf[:1]}):
         state[path] = _changed(state[path], chance)
     return state
 
@@ -71,7 +71,8 @@ def _without_block(lines: list[bytes], chance: random.Random) -> list[bytes]:
 def _altered(lines: list[bytes], chance: random.Random) -> list[bytes]:
     at = chance.randrange(len(lines))
     body = lines[at].rstrip(b"\r\n")
-    return [*lines[:at], body[::-1] + b" # was\xc3\xa9" + lines[at][len(body) :], *lines[at + 1 :]]
+    altered = body.decode()[::-1] + " # wasé"
+    return [*lines[:at], altered.encode() + lines[at][len(body) :], *lines[at + 1 :]]
 
 
 def _longer(lines: list[bytes], chance: random.Random) -> list[bytes]:

@@ -392,8 +392,8 @@ def _start(guest: Guest, program: Program, pipes: Pipes, seconds: float) -> tupl
         return pid, failure
     try:
         report = fcntl.fcntl(failing, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
-        default_signals()
         confine(guest.identity.uid, pipes.child_ends, program.cwd, child_limits(guest, seconds), guest.turn)
+        default_signals()  # only now: where writing is forbidden, a refused write of ours would be our end
         os.execve(program.argv[0], list(program.argv), settings)
     except OSError as error:
         os.write(report, str(error.errno).encode())

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import os
 import signal
 import subprocess
@@ -201,14 +202,15 @@ def test_a_failed_test_says_why_and_all_it_printed_is_part_of_the_sealed_record(
     assert ran.code == ExitCode.STEP_FAILED
     assert "  | FAILED test_noise.py::test_noise - AssertionError: the reason" in ran.out
     assert all(line.isprintable() for line in ran.out.splitlines())
-    assert cli("log", "last", 2, "-o", tmp_path / "out").code == ExitCode.OK
+    run_id = re.search(r"\d{8}T\d{6}Z-[0-9a-f]{12}", ran.out)[0]  # other tests' runs began in this second
+    assert cli("log", run_id, 2, "-o", tmp_path / "out").code == ExitCode.OK
     whole = (tmp_path / "out").read_bytes()
     assert whole.count(b"noise \x1b[2J\n") == 30_000
     assert b"the reason" in whole
-    run = cli("show", "last", "--json").json
+    run = cli("show", run_id, "--json").json
     (kept,) = [item for item in run["result"]["artifacts"] if item["path"].startswith("outputs/")]
     assert kept["path"] == "outputs/step-2.out"
-    verified = cli("verify", "last", "--replay", "--json")
+    verified = cli("verify", run_id, "--replay", "--json")
     assert verified.code == ExitCode.OK, verified.out
 
 

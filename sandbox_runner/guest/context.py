@@ -40,6 +40,8 @@ class Guest:
         turn: niceness and processors that every program begins with, as they were before the first foreign
             code.
         origin: the tree that the run's work began with; ``None`` where it began empty.
+        settled: a time, in nanoseconds since 1970, and the contents of files that were not changed since, by
+            path (see ``origin``); ``None`` after anything that may have changed files without a trace.
         surveyed: entries of the repositories that hold nothing in which git would get stuck, by name; empty
             after anything that may have changed that.
     """
@@ -60,6 +62,7 @@ class Guest:
         "output",
         "root",
         "server",
+        "settled",
         "surveyed",
         "turn",
     )
@@ -80,6 +83,7 @@ class Guest:
         self.output: Any = None
         self.turn: tuple[int, Sequence[int]] = (0, ())
         self.origin: Origin | None = None
+        self.settled: tuple[int, dict[bytes, bytes]] | None = None
         self.surveyed: dict[str, int] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []
@@ -102,7 +106,7 @@ class Guest:
 
     def forget(self) -> None:
         """Something may have changed the workspace: nothing that is remembered of it holds."""
-        self.index = None
+        self.index = self.settled = None
         self.surveyed = {}
         close_parent(self.root, self._folder)
         self._folder, self._folder_names = self.root, []

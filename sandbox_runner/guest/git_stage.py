@@ -20,6 +20,7 @@ import errno
 import os
 import posixpath
 import stat
+import time
 
 from sandbox_runner.guest import git_files
 from sandbox_runner.guest.digest import sha256
@@ -32,7 +33,7 @@ from sandbox_runner.guest.tree_walk import Limits, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sandbox_runner.guest.context import Guest
 
@@ -40,6 +41,7 @@ __all__ = ["Staged", "stage"]
 
 _PATHS_LIMIT = 128 << 20
 _SHOWN = 300
+_TICK_NS = 100_000_000  # far more than the steps in which a file's time of change goes
 _POINTER_LIMIT = 4096
 _ANCESTORS = 1_000_000
 _LINKED = b"160000"  # the mode of another repository's commit
@@ -241,15 +243,34 @@ class _Stage:
             max_path_bytes=PATH_LIMIT,
             max_scan_bytes=1 << 30,
         )
+        tree, began, found = self._repository.tree, time.time_ns(), {}
         with self._guest.identity:
             for record in walk(
-                self._repository.tree, limits, leave_out=lambda path, _: EXCLUDED * _is_git(path)
+                tree, limits, leave_out=lambda path, _: EXCLUDED * _is_git(path), known=self._known()
             ):
                 if not self._repository.time_is_left():
                     raise StepError("timeout", {"exhausted": ["time"]})
                 for entry in read_scan(record):
                     if entry.kind in {FILE, LINK}:
-                        yield entry.path, content_of(entry)
+                        found[self._prefix + entry.path] = content_of(entry)
+                        yield entry.path, found[self._prefix + entry.path]
+        if not self._guest.config.shared:
+            self._guest.settled = (began, found)
+
+    def _known(self) -> Callable[[bytes, os.stat_result], bytes | None] | None:
+        """What says the SHA-256 of a file that nobody changed since the guest knew its contents."""
+        if self._guest.settled is None:
+            return None
+        settled_ns, contents = self._guest.settled
+        prefix = self._prefix
+
+        def digest(path: bytes, found: os.stat_result) -> bytes | None:
+            content = contents.get(prefix + path)
+            if content is None or content[0] != FILE or found.st_ctime_ns >= settled_ns - _TICK_NS:
+                return None
+            return content[2:]
+
+        return digest
 
     # -- repositories within --------------------------------------------------------------------------------
 

@@ -7,9 +7,17 @@ workspace that is a directory of the host's, shared and not filled, the guest ta
 
 Nothing foreign has run by then, and this is the memory of a process that foreign code cannot reach. Without
 an origin the workspace began empty.
+
+Until something foreign runs, the guest alone writes, in ways that move a file's time of change. So a file
+that was not changed since the workspace was filled, or since an earlier commit looked at it, need not be read
+again (``settled``). This believes the kernel's clock and no more: no program can give a file an earlier time
+of change. But a file that is mapped into memory can be written without any, so once a foreign program has
+run every file is read.
 """
 
 from __future__ import annotations
+
+from time import time_ns
 
 from sandbox_runner.guest.lean import load
 from sandbox_runner.guest.tree_records import (
@@ -122,10 +130,15 @@ def pack_origin(entries: Iterable[tuple[int, int, bytes, bytes]]) -> Iterator[by
 
 
 def origin(guest: Guest, header: Mapping[str, Any], body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Handler of do=origin: take in a body of records, or (``here`` in the header) what is there now."""
+    """Handler of do=origin: take in a body of records, or (``here`` in the header) what is there now.
+
+    ``filled`` in the header says that the workspace was filled with this very tree.
+    """
     if guest.origin is None:
         guest.origin = Origin()
     guest.origin.take(body)
+    if header.get("filled") is True:
+        guest.settled = (time_ns(), guest.origin.entries)
     if header.get("here") is True:
         # A user's own directory: nothing in it is changed so that it can be read.
         for _answer, part in load("sandbox_runner.guest.tree").scan(guest.root, _ALL, b""):

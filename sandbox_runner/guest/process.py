@@ -203,7 +203,7 @@ def run(guest: Guest, program: Program, seconds: float) -> Ended:
     """
     prove(guest)
     seconds = min(seconds, guest.config.limits.call_s)
-    index = guest.index if program.only_reads else None
+    index, settled = (guest.index, guest.settled) if program.only_reads else (None, None)
     pipes = Pipes(program.sinks, program.stdin)
     try:
         pid, failure = _start(guest, program, pipes, seconds)
@@ -216,7 +216,7 @@ def run(guest: Guest, program: Program, seconds: float) -> Ended:
             os.close(failure)
     finally:
         pipes.close()
-    guest.index = index
+    guest.index, guest.settled = index, settled
     if number:
         raise OSError(int(number), os.strerror(int(number)), program.argv[0])
     return ended

@@ -218,9 +218,10 @@ class Repository:
                 "GIT_WORK_TREE": place,
             },
         )
-        surveyed = self._guest.surveyed
+        surveyed, settled = self._guest.surveyed, self._guest.settled
         ended = run(self._guest, program, max(0.0, self._until - time.monotonic()))
-        self._guest.surveyed = surveyed  # git makes files and directories, and no pipe or link where it looks
+        # Git makes files and directories in a ``.git``, no pipe or link where it looks, and no other file.
+        self._guest.surveyed, self._guest.settled = surveyed, settled
         if ended.timed_out or ended.signal is not None:
             raise StepError(f"git {arguments[0]}: {ended.manner()}", {"exhausted": ended.exhausted})
         if output.cut:
@@ -260,6 +261,9 @@ class Repository:
             self._index = git_files.read(self._git, b"index", _INDEX_LIMIT)
             if self._index is not None:
                 git_files.write_new(self._own, NEXT.encode(), self._index)
+                # Files as new as their index are looked at again by git: so the copy must be as old as it is.
+                found = os.stat(b"index", dir_fd=self._git, follow_symlinks=False)
+                os.utime(NEXT, ns=(found.st_mtime_ns, found.st_mtime_ns), dir_fd=self._own)
 
     def time_is_left(self) -> bool:
         """Whether this call may go on."""

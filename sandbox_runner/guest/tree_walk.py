@@ -84,14 +84,16 @@ def walk(
     *,
     lift: bool = False,
     leave_out: Callable[[bytes, bool], int] | None = None,
+    known: Callable[[bytes, os.stat_result], bytes | None] | None = None,
 ) -> Iterator[bytes]:
     """The scan records of the tree below ``root``, packed.
 
     ``leave_out(path, is_directory)`` is asked about each path in walk order, and gives the reason to leave it
     out on request (a key of ``REASONS`` that ``UNNAMED`` has), or 0. Such a directory is one omission; what
-    is in it is not looked at.
+    is in it is not looked at. ``known(path, stat)`` gives the SHA-256 of a file where that is known without
+    reading it.
     """
-    walker = _Walk(root, limits, lift, leave_out)
+    walker = _Walk(root, limits, lift, leave_out, known)
     try:
         yield from walker.run()
     finally:
@@ -115,11 +117,17 @@ class _Walk:
     """The state of one walk: where it is, what it has counted, which inodes it has seen."""
 
     def __init__(
-        self, root: int, limits: Limits, lift: bool, leave_out: Callable[[bytes, bool], int] | None
+        self,
+        root: int,
+        limits: Limits,
+        lift: bool,
+        leave_out: Callable[[bytes, bool], int] | None,
+        known: Callable[[bytes, os.stat_result], bytes | None] | None,
     ) -> None:
         self.cursor = Cursor(root, lift=lift)
         self._limits = limits
         self._leave_out = leave_out
+        self._known = known
         self._parts: list[bytes] = []
         self._lift = lift
         self._lost = 0  # why the cursor could not go on: from then on nothing is opened
@@ -239,11 +247,21 @@ class _Walk:
                 target = os.readlink(name, dir_fd=self.cursor.fd)
                 return pack_scan(LINK, 0, len(target), sha256.new(target).digest(), path)
             if kind == FILE:
-                return self._file(name, path)
+                return self._known_file(name, path) or self._file(name, path)
             found = os.stat(name, dir_fd=self.cursor.fd, follow_symlinks=False)
             return self._omission(_SPECIAL.get(stat.S_IFMT(found.st_mode), _GONE), path)
         except OSError as error:
             return self._omission(_why(error), path)
+
+    def _known_file(self, name: bytes, path: bytes) -> bytes:
+        """The record of a file that need not be read; nothing where it must be."""
+        if self._known is None:
+            return b""
+        found = os.stat(name, dir_fd=self.cursor.fd, follow_symlinks=False)
+        digest = self._known(path, found) if stat.S_ISREG(found.st_mode) else None
+        if digest is None:
+            return b""
+        return pack_scan(FILE, found.st_mode >> 6 & 1, found.st_size, digest, path)
 
     def _file(self, name: bytes, path: bytes) -> bytes:
         if self._whole[-1] and is_shared_index(self._parts):

@@ -215,7 +215,8 @@ class Run:
             sandbox.note_present()
         elif origin is not None:
             entries = self.store.entries(origin)
-            sandbox.note_origin(pack_origin((e.kind, e.executable, e.digest, e.path) for e in entries))
+            packed = pack_origin((e.kind, e.executable, e.digest, e.path) for e in entries)
+            sandbox.note_origin(packed, filled=base is not None and origin == base.digest)
 
     def _replay(
         self,

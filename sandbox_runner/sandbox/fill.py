@@ -44,9 +44,8 @@ def fill(sandbox: Sandbox, directory: Path) -> None:
                     hint="raise resources.workspace or resources.workspace_inodes in the policy",
                 )
         if sandbox.commits:
-            sandbox.note_origin(
-                pack_origin((entry.kind, entry.detail, entry.digest, entry.path) for entry in entries)
-            )
+            told = ((entry.kind, entry.detail, entry.digest, entry.path) for entry in entries)
+            sandbox.note_origin(pack_origin(told), filled=True)
     finally:
         os.close(root)
 

@@ -301,15 +301,16 @@ class Sandbox:
         """Whether calls may commit here, so that the guest has to know what was there before."""
         return "git_commit" not in self.guest.get("withheld", ())
 
-    def note_origin(self, bodies: Iterable[bytes]) -> None:
+    def note_origin(self, bodies: Iterable[bytes], *, filled: bool) -> None:
         """Tell the guest what the run's work began with, see ``guest/origin.py``; before the first call.
 
         Args:
             bodies: scan records, each body of about a mebibyte.
+            filled: whether the workspace was just filled with this very tree.
         """
         try:
             for body in bodies:
-                self.send("origin", {}, body, allowance_s=self.spec.deadlines.transfer)
+                self.send("origin", {"filled": filled}, body, allowance_s=self.spec.deadlines.transfer)
                 if self.channel.outstanding >= _PUT_WINDOW:
                     self.receive()
             while self.channel.outstanding:

@@ -39,9 +39,14 @@ def work(tmp_path: Path) -> Path:
     git(work, "init", "-q")
     git(work, "config", "filter.rot.clean", "tr a-z n-za-m")
     git(work, "config", "filter.rot.smudge", "tr a-z n-za-m")
-    texts = {".gitattributes": "*.key filter=rot\n", "s.key": "top secret\n", "a.txt": "1\n",
+    texts = {
+        ".gitattributes": "*.key filter=rot\n",
+        ".gitignore": "build/\n",
+        "a.txt": "1\n",
+        "build/recipe": "keep\n",
         "mine.txt": "1\n",
-             "build/recipe": "keep\n", ".gitignore": "build/\n"}  # fmt: skip
+        "s.key": "top secret\n",
+    }
     for name, text in texts.items():
         (work / name).write_text(text)
     git(work, "add", "-fA")

@@ -106,7 +106,11 @@ class NativeTools:
         }
 
     def commit(self, repo: str, message: str, leave_out: Sequence[str]) -> dict[str, Any]:
-        """Stage everything but the paths ``leave_out`` (relative to the base) and commit."""
+        """Stage everything but the paths ``leave_out`` (relative to the base) and commit.
+
+        A sandbox takes what the run changed. Here nobody knows what was there before: it is the user's own
+        directory and git, and everything that differs is staged.
+        """
         directory = self._repository(repo)
         if not message.strip():
             raise StepFailedError("empty message", {"reason": "empty message"})

@@ -254,6 +254,15 @@ def test_a_commit_is_made_once_and_then_there_is_nothing_to_commit(acting):
     assert acting.git_commit("99", "m").startswith("git_commit: ERROR ")
 
 
+def test_what_differs_from_before_is_committed_as_well_in_a_world_that_works_in_place(acting, workspace):
+    """A named difference: a sandbox takes what the run changed, and has the tree that it began with."""
+    (workspace / "src/cart.py").write_text("x = 1\n")
+    acting.file_write("note.txt", "n\n")
+    assert acting.git_commit("0", "both") == "git_commit: both"
+    status = ["git", "-C", str(workspace), "status", "--porcelain"]
+    assert subprocess.run(status, check=True, capture_output=True, text=True).stdout == ""
+
+
 def test_a_test_run_tells_passes_from_failures_and_counts(acting):
     path = "tests/test_cart.py"
     assert acting.test_run(path, 1) == f"test_run: {path} (exit=0)"

@@ -25,7 +25,8 @@ from tests.unit.guest.test_git_commit import ENVIRONMENT, Bench, git
 SETTINGS = (
     *(("core.autocrlf", "true"), ("core.autocrlf", "input"), ("core.autocrlf", "false")),
     *(("core.eol", "crlf"), ("core.eol", "lf"), ("core.safecrlf", "true"), ("core.safecrlf", "false")),
-    *(("core.filemode", "false"), ("core.symlinks", "false"), ("core.ignorecase", "true")),
+    *(("core.filemode", "false"), ("core.symlinks", "false")),
+    *(("core.ignorecase", "true"), ("core.ignorecase", "yes"), ("core.ignorecase", "1")),
     *(("index.version", "4"), ("core.untrackedCache", "true"), ("core.quotePath", "false")),
     *(("core.hooksPath", "/nonexistent"), ("commit.verbose", "true"), ("diff.ignoreSubmodules", "all")),
     *(("status.showUntrackedFiles", "no"), ("core.bigFileThreshold", "8"), ("core.checkStat", "minimal")),
@@ -41,7 +42,13 @@ ATTRIBUTES = (
         "* text=auto",
         "*.txt text=auto",
     ),
-    *("*.txt ident", "*.dat binary", "*.u16 text working-tree-encoding=UTF-16LE", "*.key filter=rot"),
+    *(
+        "*.txt ident",
+        "*.dat binary",
+        "s.key filter=rot",
+        "*.u16 text working-tree-encoding=UTF-16LE",
+        "*.key filter=rot",
+    ),
     *("[attr]odd text eol=crlf", "d/** odd", "*.txt diff=x merge=y", "a.txt !text", "*.key -filter"),
 )
 IGNORED = ("*.o", "build/", "/a.o", "!keep.o", "d/*", "!d/a.txt", "e/**/x.txt", "\\#x")
@@ -61,7 +68,7 @@ TEXTS = (
         b"a\rb\n",
     ),
 )
-UNDER_WAY = ("merge", "conflict", "cherry-pick", "revert", "rebase", "squash")
+UNDER_WAY = ("merge", "conflict", "cherry-pick", "revert", "rebase", "squash", "stash")
 CONCERNS = (
     *("the filter rot applies to ", "is unfinished here", "unmerged: ", "outside of the sparse checkout: "),
     *("this commit would not be git's own: ", "core.ignoreCase is on", "in file .gitmodules"),
@@ -244,6 +251,9 @@ class History:
             (self.work / ".gitattributes").write_text("*.zzz text\n")
         self.commit_all("other")
         self.try_git("checkout", "-q", main)
+        if what == "stash":  # one that clashes with what is committed meanwhile
+            (self.work / ".gitattributes").write_text("*.xxx text\n")
+            self.try_git("stash", "-q")
         (self.work / ".gitattributes").write_text("*.yyy text\n")
         self.commit_all("ours")
         command = {
@@ -253,6 +263,7 @@ class History:
             "revert": ("revert", "--no-commit", "HEAD"),
             "rebase": ("rebase", "other"),
             "squash": ("merge", "-q", "--squash", "other"),
+            "stash": ("stash", "pop"),
         }[what]
         self.try_git(*command)
 

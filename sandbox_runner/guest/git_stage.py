@@ -119,7 +119,8 @@ class _Stage:
         if index != NEXT:
             assumed = [path for path in paths if self._tracked.get(path, (b"", b"H"))[1].islower()]
             if assumed:
-                self._feed(["--no-assume-unchanged"], assumed, NEXT)
+                command = ["update-index", "--no-assume-unchanged", "-z", "--stdin"]
+                self._repository.must(command, stdin=_joined(assumed), index=NEXT)
             self._update(paths, NEXT)
         return Staged(index, changed, self._left(set(paths)))
 
@@ -339,6 +340,7 @@ class _Stage:
                 )
             if self._tracked.get(path, (b"", b"H"))[1] in b"Ss":
                 raise StepError("outside of the sparse checkout: " + _shown(path))
+        self._must_know_attributes(paths)
         if settings.ignores_case:
             names = {path.lower(): path for path in self._tracked}
             for path in paths:
@@ -347,6 +349,20 @@ class _Stage:
                         f"core.ignoreCase is on, and {_shown(path)} differs from "
                         f"{_shown(names[path.lower()])} by case alone"
                     )
+
+    def _must_know_attributes(self, paths: Sequence[bytes]) -> None:
+        """Attributes that are in the index alone hold, or do not, by the order in which git goes about it."""
+        for path in self._theirs:
+            above, _, name = path.rpartition(b"/")
+            if name != b".gitattributes":
+                continue
+            with self._guest.identity:
+                there = stat.S_ISREG(_mode(self._repository.tree, path))
+            if not there and any(other.startswith(above) for other in paths):
+                raise StepError(
+                    "this commit would not be git's own: attributes are staged that no file has: "
+                    + _shown(path)
+                )
 
     def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
         """No filter runs here, and what it would have kept out of the commit must not get in."""
@@ -374,14 +390,33 @@ class _Stage:
         The commands run ``git status`` in every nested repository, and *its* configuration is believed there.
         """
         with self._guest.identity:
-            beyond = {path for path in paths if _is_beyond_link(self._repository.tree, path)}
-        if beyond:  # gone: its directory is a link now, to which that command has no answer
-            self._feed(["--force-remove"], sorted(beyond), index)
-        self._feed(["--add", "--remove", "--replace"], [path for path in paths if path not in beyond], index)
+            replaced = {path for path in paths if self._is_replaced(path)}
+        if replaced:
+            self._feed(["--force-remove"], sorted(replaced), index)
+        self._feed(
+            ["--add", "--remove", "--replace"], [path for path in paths if path not in replaced], index
+        )
+
+    def _is_replaced(self, path: bytes) -> bool:
+        """Whether a path is gone because a directory took its place, or a link the place of its directory.
+
+        The command has no answer to these.
+        """
+        tree = self._repository.tree
+        if _is_beyond_link(tree, path):
+            return True
+        linked = self._tracked.get(path, (_LINKED, b""))[0] == _LINKED
+        return not linked and stat.S_ISDIR(_mode(tree, path)) and not _mode(tree, path + b"/.git")
 
     def _feed(self, options: Sequence[str], paths: Sequence[bytes], index: str) -> None:
-        command = ["update-index", *options, "-z", "--stdin"]
-        self._repository.must(command, stdin=_joined(paths), limit=_PATHS_LIMIT, index=index)
+        command = ["update-index", "--verbose", *options, "-z", "--stdin"]
+        said = self._repository.must(command, stdin=_joined(paths), limit=_PATHS_LIMIT, index=index)
+        at, verb = 0, b"remove" if "--force-remove" in options else b"add"
+        for path in paths:  # it leaves out in silence what it takes for no path of a repository
+            line = b"%s '%s'\n" % (verb, path)
+            if not said.startswith(line, at):
+                raise StepError("git takes no such path: " + _shown(path))
+            at += len(line)
 
     def _left(self, taken: set[bytes]) -> list[bytes]:
         staged = [letter + b" " + path for path, letter in self._theirs.items() if path not in taken]

@@ -11,7 +11,7 @@ import typer
 
 from sandbox_runner.cli.files import PIPE, write_file
 from sandbox_runner.cli.locate import find_run
-from sandbox_runner.cli.outputs import lines_of, lines_of_step
+from sandbox_runner.cli.printed import lines_of, lines_of_step
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.session import settings
 from sandbox_runner.cli.tail import follow, last_lines

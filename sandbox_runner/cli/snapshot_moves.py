@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sandbox_runner.cli.left_out import left_out_of_snapshot
+from sandbox_runner.cli.omissions import left_out_of_snapshot
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.snapshot_facts import Json, Name, Run, ends_of, facts_of, run_of, store_of
 from sandbox_runner.cli.text import plural, printable, size

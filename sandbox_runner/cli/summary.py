@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from sandbox_runner.cli.left_out import left_out_rows
-from sandbox_runner.cli.outputs import tail_of, tails_of
+from sandbox_runner.cli.omissions import left_out_rows
+from sandbox_runner.cli.printed import tail_of, tails_of
 from sandbox_runner.cli.screen import Screen
 from sandbox_runner.cli.steps import Trouble, subject_of_event, troubles_of
 from sandbox_runner.cli.text import clip, duration, pairs, plural, printable, size, wrapped

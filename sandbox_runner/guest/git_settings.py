@@ -4,7 +4,8 @@ Git is never shown the file (see ``repository``). A handful of settings change w
 nothing: those are carried over, whatever form they are written in. Some others change what is committed and
 cannot be carried over: an included file, ignore rules and attributes that lie elsewhere, an extension that
 nobody here knows. They are ``withheld``, and a commit that they could concern is refused in words. Every
-other setting is harmless here: it names programs that do not run, or concerns what a commit does not.
+other setting is harmless here: it names programs that do not run, or concerns what a commit does not. What is
+carried over stands behind ``OURS``, which git is shown instead.
 
 Format: git's ``git-config(1)``, CONFIGURATION FILE.
 """
@@ -17,7 +18,44 @@ if TYPE_CHECKING:
 
     Setting = tuple[bytes, bytes, bytes, "bytes | None"]
 
-__all__ = ["Settings", "parse"]
+__all__ = ["OURS", "Settings", "parse"]
+
+# Objects are renamed into place: by a link, old gVisor's file server keeps a descriptor for each for ever.
+OURS = b"""\
+[core]
+\tbare = false
+\tlogAllRefUpdates = true
+\thooksPath = /dev/null
+\tfsmonitor = false
+\tuntrackedCache = false
+\tattributesFile = /dev/null
+\texcludesFile = /dev/null
+\tfsync = none
+\tcreateObject = rename
+\tsplitIndex = false
+\tcommitGraph = false
+\tmultiPackIndex = false
+\tpreloadIndex = false
+[advice]
+\taddEmbeddedRepo = false
+[commit]
+\tgpgSign = false
+[diff]
+\tignoreSubmodules = dirty
+[gc]
+\tauto = 0
+[index]
+\tthreads = 1
+[maintenance]
+\tauto = false
+[pack]
+\tthreads = 1
+[protocol]
+\tallow = never
+[submodule]
+\trecurse = false
+"""
+"""The configuration that git is shown here, before what is carried over into it."""
 
 # Every value of theirs is one plain word.
 _CARRIED = {

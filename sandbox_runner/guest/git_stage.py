@@ -3,11 +3,12 @@
 A run works on a copy of somebody's files, in which much may differ from the last commit that is none of the
 run's doing: edits that the user has not committed, files that were left out of the copy, contents that a
 filter of the user's would turn into something else. So the tree is compared with the one that the run's work
-began with (``origin``): kind, executable bit and SHA-256, never a time. What a commit of the run's took
-before is the run's as well, also where it is now as it was in the beginning. What differs is staged where git
-would stage it: a path that is tracked, or one that is not ignored. What is gone is staged as deleted where it
-was there. In a repository that the run itself began, and where the policy says ``git.stage: all``, everything
-that differs from the last commit is staged; what was left out of the copy is left alone there too.
+began with (``origin``): kind, executable bit and SHA-256 (``origin`` says which file need not be read again
+for that). What a commit of the run's took before is the run's as well, also where it is now as it was in the
+beginning. What differs is staged where git would stage it: a path that is tracked, or one that is not
+ignored. What is gone is staged as deleted where it was there. In a repository that the run itself began, and
+where the policy says ``git.stage: all``, everything that differs from the last commit is staged; what was
+left out of the copy is left alone there too.
 
 The commit is what ``git commit --only -- PATHS`` makes: the last commit's tree and these paths, while what
 the user had staged stays staged. Whatever would make it another commit than git's own is refused in words
@@ -16,17 +17,16 @@ before anything is staged.
 
 from __future__ import annotations
 
-import errno
 import os
-import posixpath
 import stat
 import time
 
 from sandbox_runner.guest import git_files
 from sandbox_runner.guest.digest import sha256
-from sandbox_runner.guest.origin import REFERENCES, Origin, content_of
+from sandbox_runner.guest.git_nested import mode_at, moved
+from sandbox_runner.guest.origin import Origin, content_of
 from sandbox_runner.guest.outcome import StepError
-from sandbox_runner.guest.paths import PATH_LIMIT, close_parent, open_directory
+from sandbox_runner.guest.paths import PATH_LIMIT
 from sandbox_runner.guest.repository import NEXT, OWN, THEIRS, Repository
 from sandbox_runner.guest.tree_records import DIRECTORY, EXCLUDED, FILE, LINK, read_scan
 from sandbox_runner.guest.tree_walk import Limits, walk
@@ -42,10 +42,8 @@ __all__ = ["Staged", "stage"]
 _PATHS_LIMIT = 128 << 20
 _SHOWN = 300
 _TICK_NS = 100_000_000  # far more than the steps in which a file's time of change goes
-_POINTER_LIMIT = 4096
 _ANCESTORS = 1_000_000
 _LINKED = b"160000"  # the mode of another repository's commit
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _NO_FILTER = (b"unspecified", b"unset")
 _NOTHING = {
     False: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
@@ -149,11 +147,10 @@ class _Stage:
         """Where an index differs from the last commit: status letters and paths."""
         base = self._repository.before or _NOTHING[self._repository.settings.wide]
         output = self._repository.must(
-            ["diff-index", "--cached", "--name-status", "--no-renames", "-z",
-             base, "--"],
+            ["diff-index", "--cached", "--name-status", "--no-renames", "-z", base, "--"],
             limit=_PATHS_LIMIT,
             index=index,
-        )  # fmt: skip
+        )
         fields = output.split(b"\0")[:-1]
         return zip(fields[::2], fields[1::2])  # noqa: B905 - the guest's Python may lack strict=
 
@@ -166,7 +163,7 @@ class _Stage:
             found = [
                 path
                 for path in dict.fromkeys(listed)
-                if self._begun or self._was_there(path) or _mode(self._repository.tree, path)
+                if self._begun or self._was_there(path) or mode_at(self._repository.tree, path)
             ]
         return sorted([*found, *(path.rstrip(b"/") for path in self._others)])
 
@@ -273,58 +270,8 @@ class _Stage:
 
         return digest
 
-    # -- repositories within --------------------------------------------------------------------------------
-
     def _moved(self, path: bytes) -> bool:
-        """Whether this run made or removed another repository at a path, or moved its HEAD."""
-        place = self._prefix + path
-        pointer = place + b"/.git"
-        with self._guest.identity:
-            mode = _mode(self._repository.tree, path + b"/.git")
-            if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-                gone = _mode(self._repository.tree, path) == 0
-                return gone and self._origin.kind(place) == DIRECTORY
-            if not self._origin.kind(pointer):
-                return True
-            if self._origin.kind(pointer) != (DIRECTORY if stat.S_ISDIR(mode) else FILE):
-                return True
-            inside = pointer
-            if stat.S_ISREG(mode):
-                target = _led_to(self._repository.tree, path)
-                if target is None:
-                    return False
-                inside = posixpath.normpath(place + b"/" + target)
-            now = self._references(inside)
-        above = inside + b"/"
-        before = {
-            path: content
-            for path, content in self._origin.references.items()
-            if path.startswith(above) and _refers(path[len(above) :]) and content[0] != DIRECTORY
-        }
-        return now is not None and now != before
-
-    def _references(self, place: bytes) -> dict[bytes, bytes] | None:
-        """What says where the HEAD of a repository of the workspace is; ``None`` where it is elsewhere."""
-        parts = place.split(b"/")
-        if b".." in parts or place.startswith(b"/"):
-            return None
-        try:
-            fd = open_directory(self._guest.root, parts, "")
-        except StepError:
-            return None
-        try:
-            found = {}
-            top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
-            try:
-                for record in walk(top, Limits(), leave_out=_but_references):
-                    for entry in read_scan(record):
-                        if entry.kind in {FILE, LINK}:
-                            found[place + b"/" + entry.path] = content_of(entry)
-            finally:
-                os.close(top)
-        finally:
-            close_parent(self._guest.root, fd)
-        return found
+        return moved(self._guest, self._origin, self._repository.tree, self._prefix, path)
 
     # -- what stands in the way -----------------------------------------------------------------------------
 
@@ -357,7 +304,7 @@ class _Stage:
             if name != b".gitattributes":
                 continue
             with self._guest.identity:
-                there = stat.S_ISREG(_mode(self._repository.tree, path))
+                there = stat.S_ISREG(mode_at(self._repository.tree, path))
             if not there and any(other.startswith(above) for other in paths):
                 raise StepError(
                     "this commit would not be git's own: attributes are staged that no file has: "
@@ -367,7 +314,7 @@ class _Stage:
     def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
         """No filter runs here, and what it would have kept out of the commit must not get in."""
         with self._guest.identity:
-            files = [path for path in paths if stat.S_ISREG(_mode(self._repository.tree, path))]
+            files = [path for path in paths if stat.S_ISREG(mode_at(self._repository.tree, path))]
         if not files:
             return
         said = self._repository.must(
@@ -406,7 +353,7 @@ class _Stage:
         if _is_beyond_link(tree, path):
             return True
         linked = self._tracked.get(path, (_LINKED, b""))[0] == _LINKED
-        return not linked and stat.S_ISDIR(_mode(tree, path)) and not _mode(tree, path + b"/.git")
+        return not linked and stat.S_ISDIR(mode_at(tree, path)) and not mode_at(tree, path + b"/.git")
 
     def _feed(self, options: Sequence[str], paths: Sequence[bytes], index: str) -> None:
         command = ["update-index", "--verbose", *options, "-z", "--stdin"]
@@ -440,49 +387,11 @@ def _is_git(path: bytes) -> bool:
     return path.rpartition(b"/")[2] == b".git"
 
 
-def _refers(path: bytes) -> bool:
-    """Whether what is at a path below a repository's own directory says where its HEAD is."""
-    return path in REFERENCES or path.startswith(b"refs/")
-
-
-def _mode(tree: int, path: bytes) -> int:
-    """The mode of what is at a path; 0 where there is nothing.
-
-    Raises:
-        OSError: nobody can tell.
-    """
-    try:
-        return os.stat(path, dir_fd=tree, follow_symlinks=False).st_mode
-    except OSError as error:
-        if error.errno in _NOT_THERE:
-            return 0
-        raise
-
-
 def _is_beyond_link(tree: int, path: bytes) -> bool:
     """Whether a directory on the way to a path is a link."""
     at = path.find(b"/")
     while at >= 0:
-        if stat.S_ISLNK(_mode(tree, path[:at])):
+        if stat.S_ISLNK(mode_at(tree, path[:at])):
             return True
         at = path.find(b"/", at + 1)
     return False
-
-
-def _led_to(tree: int, path: bytes) -> bytes | None:
-    """Where the file ``.git`` of a directory leads, relative to that; ``None`` for a place elsewhere."""
-    try:
-        fd = os.open(path + b"/.git", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=tree)
-    except OSError:
-        return None
-    try:
-        text = os.read(fd, _POINTER_LIMIT).rstrip(b"\r\n")
-    finally:
-        os.close(fd)
-    target = text[len(b"gitdir: ") :]
-    return target if text.startswith(b"gitdir: ") and not target.startswith(b"/") else None
-
-
-def _but_references(path: bytes, _is_directory: bool) -> int:
-    """What a walk of a ``.git`` leaves out that looks for references alone."""
-    return 0 if path == b"refs" or _refers(path) else EXCLUDED

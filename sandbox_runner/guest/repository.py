@@ -23,7 +23,7 @@ import stat
 import time
 
 from sandbox_runner.guest import git_files
-from sandbox_runner.guest.git_settings import Settings
+from sandbox_runner.guest.git_settings import OURS, Settings
 from sandbox_runner.guest.git_survey import survey
 from sandbox_runner.guest.outcome import StepError, step_error
 from sandbox_runner.guest.paths import close_parent, normal, open_directory
@@ -72,42 +72,6 @@ _UNFINISHED = (
     (b"sequencer", "a cherry-pick or revert of several commits"),
 )
 """What git keeps at the top of a ``.git`` while something of the user's is under way there."""
-
-# Objects are renamed into place: by a link, old gVisor's file server keeps a descriptor for each for ever.
-_OURS = b"""\
-[core]
-\tbare = false
-\tlogAllRefUpdates = true
-\thooksPath = /dev/null
-\tfsmonitor = false
-\tuntrackedCache = false
-\tattributesFile = /dev/null
-\texcludesFile = /dev/null
-\tfsync = none
-\tcreateObject = rename
-\tsplitIndex = false
-\tcommitGraph = false
-\tmultiPackIndex = false
-\tpreloadIndex = false
-[advice]
-\taddEmbeddedRepo = false
-[commit]
-\tgpgSign = false
-[diff]
-\tignoreSubmodules = dirty
-[gc]
-\tauto = 0
-[index]
-\tthreads = 1
-[maintenance]
-\tauto = false
-[pack]
-\tthreads = 1
-[protocol]
-\tallow = never
-[submodule]
-\trecurse = false
-"""
 
 
 class Repository:
@@ -394,7 +358,7 @@ class Repository:
                 os.symlink(f"{self._within()}/.git/{name}", name, dir_fd=self._own)
         except OSError as error:
             raise step_error(error, scratch) from None
-        git_files.write_new(self._own, _CONFIG, _OURS + self.settings.carried)
+        git_files.write_new(self._own, _CONFIG, OURS + self.settings.carried)
         git_files.write_new(self._own, b"HEAD", head)
         if self.ref is not None and self.before is not None:
             git_files.write_new(self._own, self.ref, self.before.encode() + b"\n")

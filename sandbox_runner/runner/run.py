@@ -32,7 +32,7 @@ from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
 from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.inputs import TrailInput
-from sandbox_runner.runner.origin import origin_of
+from sandbox_runner.runner.lineage import origin_of
 from sandbox_runner.runner.plan import Wishes, may_run, sandbox_spec
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
 from sandbox_runner.runner.starting import StartingSandbox, StartSandbox

@@ -43,10 +43,11 @@ _MEMORY = 2 << 30
 _PLACE = "/.sandbox-runner"
 _LABEL = "sandbox-runner.environment"
 
-# Runs in the base's Python. pip is the image's own, or the host's where it has none.
+# Runs in the base's Python, with ``_PLACE`` as its argument. pip is the image's own, or the host's where it
+# has none.
 _INSTALL = """
 import compileall, os, py_compile, runpy, sys
-place = "/.sandbox-runner"
+place = sys.argv[1]
 root = place + "/root"
 os.mkdir(root)
 os.environ.update(PIP_BREAK_SYSTEM_PACKAGES="1", PIP_ROOT_USER_ACTION="ignore", PIP_CONFIG_FILE=os.devnull)
@@ -56,9 +57,8 @@ try:
 except ImportError:
     sys.path.insert(0, place)
 sys.argv = ["pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-index",
-    "--no-deps",
-    "--ignore-installed", "--no-compile", "--no-warn-script-location", "--require-hashes", "--root", root,
-    "--find-links", place + "/wheels", "-r", place + "/wanted.txt"]
+    "--no-deps", "--ignore-installed", "--no-compile", "--no-warn-script-location", "--require-hashes",
+    "--root", root, "--find-links", place + "/wheels", "-r", place + "/wanted.txt"]
 try:
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
 except SystemExit as end:
@@ -66,8 +66,8 @@ except SystemExit as end:
         raise
 options = {"stripdir": root, "prependdir": "/"} if sys.version_info >= (3, 9) else {}
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-compileall.compile_dir(root, maxlevels=30, quiet=2,
-    workers=os.cpu_count() or 1, invalidation_mode=mode, **options)
+options.update(maxlevels=30, quiet=2, workers=os.cpu_count() or 1, invalidation_mode=mode)
+compileall.compile_dir(root, **options)
 """
 
 
@@ -172,7 +172,7 @@ def _install(engine: Engine, base: Image, wheels: Iterable[Wheel], layer: Path) 
     """Unpack and compile the wheels in a container of the base, and fetch the root they came to."""
     tasks = 256
     settings = engine.api.create_container_config(
-        base.id, ["-I", "-c", _INSTALL], entrypoint=["python3"], network_disabled=True, user="0:0",
+        base.id, ["-I", "-c", _INSTALL, _PLACE], entrypoint=["python3"], network_disabled=True, user="0:0",
         working_dir="/", environment={"LC_ALL": "C.UTF-8"}, hostname="sandbox",
         labels=owner_labels(new_run_id(), lifetime_s=2.0 * _INSTALL_S),
     )  # fmt: skip

@@ -1,8 +1,6 @@
 """Two copies of one repository, whatever git did to their indexes meanwhile, are one tree."""
 
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -10,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox_runner.snapshot import DirectorySource, SnapshotStore
+from tests.plain_git import git
 
-ENVIRONMENT = {
-    "PATH": os.environ["PATH"],
-    "HOME": "/nonexistent",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
-       for what, value in (("NAME", "a"), ("EMAIL", "a@b"), ("DATE", "1700000000 +0000"))},
-}  # fmt: skip
 STATES = {
     "split": ("update-index", "--split-index"),
     "whole": ("update-index", "--no-split-index"),
@@ -25,20 +17,6 @@ STATES = {
     "looked at": ("update-index", "-q", "--refresh"),
     "status": ("status", "--porcelain"),
 }
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def seen(folder: Path) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox_runner.cli.outputs import tail_of
+from sandbox_runner.cli.printed import tail_of
 from sandbox_runner.errors import ExitCode
 from sandbox_runner.record import RunStatus
 from sandbox_runner.record.outputs import KeptOutput

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_runner.record import RunRecord
-from sandbox_runner.runner.origin import origin_of
+from sandbox_runner.runner.lineage import origin_of
 from sandbox_runner.snapshot import DirectorySource, Snapshot, SnapshotStore
 
 RUN_IDS = tuple(f"2026010{day}T000000Z-00000000000{day}" for day in range(1, 5))

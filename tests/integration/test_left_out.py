@@ -11,9 +11,19 @@ import pytest
 
 pytestmark = pytest.mark.docker
 
-# Root may read everything by these two capabilities, so without them it is a user like any other.
-WITHOUT = "-dac_override,-dac_read_search"
-PROGRAM = ["setpriv", f"--bounding-set={WITHOUT}", f"--inh-caps={WITHOUT}", sys.executable, "-m"]
+# Root reads everything by CAP_DAC_OVERRIDE (1) and CAP_DAC_READ_SEARCH (2), without them as any user does.
+# A program starts with what stands in the bounding set (24 is PR_CAPBSET_DROP) or in the inheritable one.
+AS_A_USER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+failed = libc.prctl(24, 1, 0, 0, 0) or libc.prctl(24, 2, 0, 0, 0) or libc.capget(header, sets)
+sets[2] &= ~0b110
+if failed or libc.capset(header, sets):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])
+"""
+PROGRAM = [sys.executable, "-c", AS_A_USER]
 WORKLOG = [
     {"op": "TRAIL_BEGIN", "agent": "ann", "trail_id": "t", "ts": 1_753_000_000},
     {"op": "FILE_WRITE", "path": "note.txt", "content": "n\n"},

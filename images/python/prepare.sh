@@ -14,9 +14,12 @@ if ! dpkg --status $packages >/dev/null 2>&1; then
     DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $packages
 fi
 
+# The one locale beside C.UTF-8 that programs ask for by name; what it is compiled from has served then.
+localedef --no-archive --inputfile=en_US --charmap=UTF-8 en_US.UTF-8
 while read -r path; do
     rm -rf "$path"
 done <"$recipe/excludes"
+rm -rf /usr/share/i18n
 mkdir -p /var/cache /var/log /workspace
 
 # Nobody becomes root in a sandbox: no file changes its caller's uid or gid.

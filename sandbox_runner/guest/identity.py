@@ -8,7 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Identity"]
+__all__ = ["HOME", "USER", "Identity"]
+
+USER = "sandbox"
+"""What the sandbox uid is called; the host writes it into the files where programs look it up."""
+HOME = "/tmp"
 
 
 class Identity:

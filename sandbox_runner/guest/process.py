@@ -16,6 +16,7 @@ import time
 from sandbox_runner.guest.confine import confine, default_signals
 from sandbox_runner.guest.counters import LimitCounters
 from sandbox_runner.guest.foreign import PATIENCE_S, end_foreign, prove
+from sandbox_runner.guest.identity import HOME, USER
 from sandbox_runner.guest.tools import PATH
 
 TYPE_CHECKING = False
@@ -343,17 +344,17 @@ def environment(guest: Guest) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
-        "HOME": "/tmp",
+        "HOME": HOME,
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
-        "LOGNAME": "sandbox",
+        "LOGNAME": USER,
         "PATH": PATH,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "TERM": "dumb",
         "TMPDIR": "/tmp",
         "TZ": "UTC",
-        "USER": "sandbox",
+        "USER": USER,
     }
 
 

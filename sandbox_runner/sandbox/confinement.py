@@ -7,7 +7,8 @@
     privileges      no_new_privs; a random uid per sandbox, so that nothing counted per uid is shared
     system calls    the profile of ``config/seccomp.json``
     ports           free as soon as their connection is over (gVisor keeps them for a minute)
-    kernel facts    /proc and /sys entries that tell about the host are masked beyond Docker's list
+    kernel facts    /proc and /sys entries that tell about the host are masked beyond Docker's list, or
+                    have fixed figures instead (``synthetic``)
     resources       memory equal to memory plus swap, cpus, processes, descriptors, no core files, inodes,
                     pseudo-terminals
     names           a cgroup namespace of its own: the container's id stands in no path

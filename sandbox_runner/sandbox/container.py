@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from docker.errors import ImageNotFound
-from docker.types import Healthcheck
+from docker.types import Healthcheck, Mount
 
 from sandbox_runner.errors import ConfigurationError, DockerError, ImageChangedError, ImageError
 from sandbox_runner.guest.bundle import COMMAND
 from sandbox_runner.policy.schema import Resources
 from sandbox_runner.sandbox.classify import Cause, classify
-from sandbox_runner.sandbox.confinement import SOCKET_SHARE, WORKSPACE, clip, host_config, terminals
+from sandbox_runner.sandbox.confinement import MASKED, SOCKET_SHARE, clip, host_config, terminals
 from sandbox_runner.sandbox.engine import Attachment, Engine
+from sandbox_runner.sandbox.image_files import ImageFiles, read_image
 from sandbox_runner.sandbox.images import Image
 from sandbox_runner.sandbox.owner import owner_labels
 from sandbox_runner.sandbox.receipt import remove
 from sandbox_runner.sandbox.spec import SandboxSpec
+from sandbox_runner.sandbox.synthetic import HOSTNAME, bound, kernel_files, name_files
+from sandbox_runner.sandbox.volumes import OURS, asked_for, covered
 
 __all__ = ["Container", "image_changed", "launch"]
 
 # The guest speaks UTF-8 without a locale (``-X utf8``): one is three more files of a cold image to read.
 _ENVIRONMENT = {"LC_ALL": "C"}
-_HOSTNAME = "sandbox"  # the same everywhere, because a test may print it
 # Where cgroup v1 has a container's memory group, as Docker's two drivers name it.
 _GROUPS = (
     "/sys/fs/cgroup/memory/docker/{}",
     "/sys/fs/cgroup/memory/system.slice/docker-{}.scope",
 )
-_EMPTY = "size=4096,mode=0555"
-_OURS = (WORKSPACE, "/tmp", "/dev/shm")  # noqa: S108 - what a sandbox mounts itself
-# Nothing works once an empty directory lies over one of these, or over what is above it.
-_NEEDED = (
-    *_OURS,
-    *("/bin", "/dev/pts", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/lib"),
-)
-_CLOSED = (WORKSPACE, "/dev", "/proc", "/sys")  # nothing may lie over a part of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +70,49 @@ def launch(
     """
     resources = clip(spec.resources, engine.machine())
     try:
-        settings = _settings(engine, spec, resources, image=image, runtime=runtime, uid=uid)
-    except ConfigurationError as error:
-        if (engine.image(image.name) or {}).get("Id") != image.id:
+        inside = _look_into(engine, spec, image)
+        settings = _settings(engine, spec, resources, image=image, runtime=runtime, uid=uid, inside=inside)
+    except (ConfigurationError, ImageError) as error:
+        if _is_another(engine, image):
             raise image_changed(image) from error  # it was remembered, and may be mended
         raise
+    except DockerError as error:
+        _notice_change(image, error)
+        raise
     settings["Entrypoint"] = list(command)
+    names = name_files(uid, inside.users.encode("latin-1"), inside.groups.encode("latin-1"))
+    with bound(
+        {**names, **kernel_files(resources, engine.machine())} if engine.shares_files else {}
+    ) as files:
+        container = _create(engine, image, settings, files)
+        return Container(container, _start(engine, image, container, resources), resources)
+
+
+def _create(engine: Engine, image: Image, settings: dict[str, Any], files: list[Mount]) -> str:
+    """Create a container with these files in it, or without where the Engine is on another machine."""
+    host = settings["HostConfig"]
+    given = {str(mount["Target"]) for mount in files}
+    bare = {**settings, "HostConfig": {**host, "Mounts": list(host["Mounts"]), "MaskedPaths": list(MASKED)}}
+    host["Mounts"] += files
+    host["MaskedPaths"] = [path for path in MASKED if path not in given]
     try:
         created = engine.call("create a container", engine.api.create_container_from_config, settings)
     except DockerError as error:
-        if isinstance(error.__cause__, ImageNotFound):
-            raise image_changed(image) from error
+        if any(str(mount["Source"]) in str(error) for mount in files):
+            engine.shares_files = False
+            return _create(engine, image, bare, [])
+        _notice_change(image, error)
         raise
-    container = str(created["Id"])
+    return str(created["Id"])
+
+
+def _notice_change(image: Image, error: DockerError) -> None:
+    if isinstance(error.__cause__, ImageNotFound):
+        raise image_changed(image) from error
+
+
+def _start(engine: Engine, image: Image, container: str, resources: Resources) -> Attachment:
+    """Attach to a container and start it; one that cannot be started is removed."""
     attachment: Attachment | None = None
     try:
         attachment = engine.attach(container)
@@ -99,10 +121,10 @@ def launch(
     except BaseException as error:
         if attachment is not None:
             attachment.close()
-        fault = _start_fault(image, error)
+        fault = _start_fault(engine, image, error)
         remove(engine, container, (), patience_s=0.1)
         raise fault from error
-    return Container(container, attachment, resources)
+    return attachment
 
 
 def _bound_sockets(container: str, resources: Resources) -> None:
@@ -127,10 +149,34 @@ def image_changed(image: Image) -> ImageChangedError:
     )
 
 
+def _look_into(engine: Engine, spec: SandboxSpec, image: Image) -> ImageFiles:
+    """What the image holds, as far as a start from it must know."""
+    volumes = covered(image.name, image.volumes)  # where they cannot be, Docker is not even asked
+    return read_image(
+        engine,
+        image,
+        volumes=[*volumes, *OURS],
+        ask=asked_for(volumes),
+        labels=_labels(spec),
+        cache=spec.runtime_cache and spec.runtime_cache.with_name("image.json"),
+    )
+
+
+def _labels(spec: SandboxSpec) -> dict[str, str]:
+    return {**spec.labels, **owner_labels(spec.run_id, lifetime_s=spec.deadlines.lifetime)}
+
+
 def _settings(
-    engine: Engine, spec: SandboxSpec, resources: Resources, *, image: Image, runtime: str, uid: int
+    engine: Engine,
+    spec: SandboxSpec,
+    resources: Resources,
+    *,
+    image: Image,
+    runtime: str,
+    uid: int,
+    inside: ImageFiles,
 ) -> dict[str, Any]:
-    labels = {**spec.labels, **owner_labels(spec.run_id, lifetime_s=spec.deadlines.lifetime)}
+    labels = _labels(spec)
     host = host_config(
         resources,
         runtime=runtime,
@@ -141,7 +187,7 @@ def _settings(
         core_limit=engine.machine().core_limit,
     )
     host["Mounts"] += terminals(runtime, labels)
-    host["Tmpfs"].update(covered(image.name, image.volumes))
+    host["Tmpfs"].update(covered(image.name, image.volumes, inside.places))
     settings: dict[str, Any] = engine.api.create_container_config(
         image.name,
         [],
@@ -150,7 +196,7 @@ def _settings(
         detach=False,
         tty=False,
         network_disabled=True,
-        hostname=_HOSTNAME,
+        hostname=HOSTNAME,
         user="0:0",
         working_dir="/",
         environment=_ENVIRONMENT,
@@ -162,57 +208,25 @@ def _settings(
     return settings
 
 
-def covered(image: str, volumes: Iterable[str]) -> dict[str, str]:
-    """Where an empty directory takes the place of a volume that an image declares, with its mount's options.
-
-    Docker would make a volume that can be written, without limit and on the host's disk. Where the sandbox
-    has a mount of its own, that one stands already. A directory is read-only, unless another volume lies in
-    it: then it has just the inodes that the way there uses up.
-
-    Raises:
-        ConfigurationError: there must be something else at that place.
-    """
-    places = []
-    for volume in volumes:
-        place = "/" + posixpath.normpath(volume).lstrip("/")
-        if not volume.startswith("/") or (place not in _OURS and _in_the_way(place)):
-            raise ConfigurationError(
-                f"No sandbox can start from image {image}: it declares a volume at {volume!r}, where the "
-                "sandbox has something of its own.",
-                hint="build the image without that VOLUME, or with another path",
-            )
-        if place not in _OURS:
-            places.append(place)
-    return {place: f"{_EMPTY},{_room(place, places)}" for place in places}
+def _is_another(engine: Engine, image: Image) -> bool:
+    """Whether the name means another image by now than the one that was remembered."""
+    return (engine.image(image.name) or {}).get("Id") != image.id
 
 
-def _room(place: str, places: Sequence[str]) -> str:
-    """No room at all, or for the directories between a volume and those that lie in it."""
-    between: set[str] = set()
-    for inner in places:
-        way: list[str] = []
-        while inner != place and _within(inner, place):
-            way = [inner] if inner in places else [*way, inner]  # beyond another volume, it is that one's way
-            inner = posixpath.dirname(inner)  # noqa: PLW2901 - one step up at a time
-        between.update(way)
-    return f"nr_inodes={1 + len(between)}" if between else "nr_inodes=2,ro"
-
-
-def _in_the_way(place: str) -> bool:
-    covers = any(_within(needed, place) for needed in _NEEDED)
-    return covers or any(_within(place, closed) for closed in _CLOSED)
-
-
-def _within(inner: str, outer: str) -> bool:
-    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
-
-
-def _start_fault(image: Image, error: BaseException) -> BaseException:
+def _start_fault(engine: Engine, image: Image, error: BaseException) -> BaseException:
     """The error that names the cause of a failed start."""
     if isinstance(error, DockerError):
+        try:
+            if _is_another(engine, image):
+                return image_changed(image)
+        except DockerError:
+            return error  # it answers nothing any more
         finding = classify(None, start_error=str(error))
         if finding.cause is Cause.NO_PYTHON:
+            lacks = (
+                f"; a sandbox gets none of its volumes ({', '.join(image.volumes)})" if image.volumes else ""
+            )
             return ImageError(
-                f"No sandbox can start from image {image.name}: {finding.sentence}.", hint=finding.hint
+                f"No sandbox can start from image {image.name}: {finding.sentence}{lacks}.", hint=finding.hint
             )
     return error

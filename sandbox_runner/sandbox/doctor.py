@@ -331,7 +331,7 @@ def _figures(inside: Mapping[str, Any], info: Mapping[str, Any]) -> Check:
     if inside.get("disk"):
         told.append("the disk under / (statvfs)")
     if inside.get("places"):
-        told.append("the container's id and where Docker keeps it (/proc/self/mountinfo)")
+        told.append("the container's id, where Docker keeps it and where temporary files are (mountinfo)")
     if inside.get("groups") not in (["/"], []):
         told.append("the container's id (/proc/self/cgroup)")
     if not told:

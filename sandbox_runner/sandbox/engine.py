@@ -5,14 +5,18 @@ Nothing else in the package opens a connection to Docker. What Docker answers is
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
 import socket
 import ssl
 import struct
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,13 +30,32 @@ from sandbox_runner.errors import DockerError
 from sandbox_runner.sandbox.confinement import Machine, machine_of
 from sandbox_runner.sandbox.runtimes import RuntimeChooser
 
-__all__ = ["CALL_DEADLINE_S", "Attachment", "Engine"]
+__all__ = ["CALL_DEADLINE_S", "Attachment", "Engine", "PathFacts"]
 
+_PATH_FACTS = "X-Docker-Container-Path-Stat"
+_DIRECTORY, _LINK = 1 << 31, 1 << 27  # of a mode as the Engine's language keeps it
+_NO_FILE = 0x8F280000  # whatever else than a regular file there is, likewise
+_TAR_BYTES = 64 << 10  # around a file in an archive of that file alone
 _CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 _CONNECTIONS = 64  # kept open between calls; more at once than that is nobody's machine
 CALL_DEADLINE_S = 30  # a healthy Engine answers in milliseconds; a loaded one in a few seconds
 _Answer = TypeVar("_Answer")
 _WAY_OUT = "start Docker, or point DOCKER_HOST at an Engine you may use; `sandbox-runner doctor` tells more"
+
+
+@dataclass(frozen=True, slots=True)
+class PathFacts:
+    """What stands at a path in a container.
+
+    Attributes:
+        is_directory: it is a directory.
+        is_file: it is a regular file.
+        link: where a symbolic link leads in the end, an absolute path; empty for anything else.
+    """
+
+    is_directory: bool
+    is_file: bool
+    link: str
 
 
 class Attachment:
@@ -69,6 +92,10 @@ class Engine:
         self._images: dict[str, Mapping[str, Any]] = {}
         self._info: Mapping[str, Any] | None = None
         self._runtimes: RuntimeChooser | None = None
+        self.findings: dict[str, object] = {}
+        """What was found out about images, by their ids; kept for as long as this connection."""
+        self.shares_files = True
+        """Whether the Engine sees the files of this machine, as far as is known."""
 
     @classmethod
     def connect(cls, *, deadline_s: int = CALL_DEADLINE_S) -> Self:
@@ -184,6 +211,43 @@ class Engine:
     def container(self, container: str) -> Mapping[str, Any] | None:
         """A container's inspect document, or ``None`` once it is removed."""
         return self.find(f"inspect container {container[:12]}", self.api.inspect_container, container)
+
+    def path_facts(self, container: str, path: str) -> PathFacts | None:
+        """What stands at an absolute path in a container, running or not; ``None`` where nothing does."""
+        # docker-py has no call for this alone.
+        url = f"{self.api.base_url}/v{self.api.api_version}/containers/{container}/archive"
+        what = f"look at {path!r} in a container"
+        answer = self.call(what, self.api.head, url, params={"path": path}, timeout=self.api.timeout)
+        if answer.status_code == requests.codes.not_found:
+            return None
+        try:
+            answer.raise_for_status()
+            told = json.loads(base64.b64decode(answer.headers[_PATH_FACTS], validate=True))
+            mode, link = int(told["mode"]), str(told["linkTarget"])
+        except (requests.HTTPError, LookupError, ValueError, TypeError) as error:
+            raise DockerError(f"Docker could not {what}: {_reason(error)}.") from error
+        is_link = bool(mode & _LINK)
+        if is_link and not link.startswith("/"):
+            raise DockerError(f"Docker could not {what}: it does not say where the link leads.")
+        return PathFacts(bool(mode & _DIRECTORY), not mode & _NO_FILE, link if is_link else "")
+
+    def read_file(self, container: str, path: str, limit: int) -> bytes | None:
+        """A regular file in a container, running or not; ``None`` where it is none of up to ``limit`` bytes.
+
+        Where nothing stands at the path, Docker refuses.
+        """
+        what = f"read {path!r} in a container"
+        pieces, _facts = self.call(what, self.api.get_archive, container, path)
+        archive, room = bytearray(), limit + _TAR_BYTES
+        while (piece := self.call(what, next, pieces, None)) is not None and len(archive) <= room:
+            archive += piece
+        try:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+                entry = tar.next()
+                file = None if entry is None or entry.size > limit else tar.extractfile(entry)
+                return None if file is None or not entry or not entry.isreg() else file.read(limit)
+        except (tarfile.TarError, ValueError, EOFError) as error:
+            raise DockerError(f"Docker could not {what}: its answer is no archive.") from error
 
     def volume(self, name: str) -> Mapping[str, Any] | None:
         """A volume's inspect document, or ``None`` once it is removed."""

@@ -6,6 +6,7 @@ The questions run in place of the guest, as process 1, and only print facts. The
 from __future__ import annotations
 
 import json
+import posixpath
 import select
 import time
 from collections.abc import Mapping
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox_runner.errors import ChannelError
-from sandbox_runner.sandbox.confinement import MASKED
+from sandbox_runner.sandbox.confinement import MASKED, clip
 from sandbox_runner.sandbox.container import launch
 from sandbox_runner.sandbox.engine import Attachment, Engine
 from sandbox_runner.sandbox.images import Image
 from sandbox_runner.sandbox.multiplex import STDOUT, Demultiplexer
 from sandbox_runner.sandbox.receipt import remove
 from sandbox_runner.sandbox.spec import SandboxSpec
+from sandbox_runner.sandbox.synthetic import kernel_files
 
 __all__ = ["Isolation", "ask_inside", "judge", "look_inside"]
 
@@ -56,7 +58,7 @@ def told(path):
 def also(top):
     names = (name for name in os.listdir(top) if not name.isdigit() and name not in known)
     return [path for path in (top + "/" + name for name in sorted(names)) if told(path)]
-known = json.loads(sys.argv[2])
+known, given = json.loads(sys.argv[2]), json.loads(sys.argv[3])
 def huge():
     try:
         mmap.mmap(-1, 1 << 21, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000).close()
@@ -70,7 +72,9 @@ print(json.dumps({
     "interfaces": sorted(x.split(":")[0].strip() for x in read("/proc/net/dev").splitlines()[2:]),
     "routes": len(read("/proc/net/route").splitlines()) - 1,
     "writable": [path for path in ("/", "/etc", "/usr", "/root", "/proc/sys", "/sys") if writable(path)],
-    "unmasked": [path for path in json.loads(sys.argv[1]) if told(path)],
+    "unmasked": [path for path in json.loads(sys.argv[1]) if read(path) not in ("", given.get(path))
+                 if told(path)],
+    "given": all(read(path) == text for path, text in given.items()),
     "also": also("/proc") + also("/sys") + also("/sys/fs"),
     "core_limit": resource.getrlimit(resource.RLIMIT_CORE)[0],
     "core_pattern": read("/proc/sys/kernel/core_pattern").strip(),
@@ -114,7 +118,10 @@ def look_inside(engine: Engine, *, image: Image, runtime: str) -> Isolation:
     Raises:
         SandboxError: the container cannot be started, or did not answer.
     """
-    lists = json.dumps(MASKED), json.dumps(_NEEDED)
+    machine = engine.machine()
+    given = kernel_files(clip(SandboxSpec().resources, machine), machine)
+    texts = {path: content.decode() for path, content in given.items()}
+    lists = json.dumps(MASKED), json.dumps([*_NEEDED, *map(posixpath.basename, given)]), json.dumps(texts)
     answer = ask_inside(engine, _QUESTIONS, *lists, image=image, runtime=runtime)
     try:
         return judge(json.loads(answer), runtime)
@@ -155,6 +162,9 @@ def judge(facts: Mapping[str, Any], runtime: str) -> Isolation:
     if facts["unmasked"]:
         told = f"{len(facts['unmasked'])} masked paths can be read"
         (notes if gvisor else problems).append(f"{told}, of gVisor's own kernel" if gvisor else told)
+    if not facts.get("given", True):
+        told = "the Engine does not see this machine's files, so the sandbox's user has no name"
+        notes.append(f"{told}, and /proc/meminfo, stat, loadavg, uptime and swaps are not given")
     if also := () if gvisor else facts.get("also", ()):
         notes.append(f"no mask covers {', '.join(also[:8])}{' and more' if len(also) > 8 else ''}")
     return Isolation(not problems, tuple(problems), tuple(notes), facts)

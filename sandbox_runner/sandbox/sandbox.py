@@ -425,7 +425,11 @@ class Sandbox:
             return error
         told = f"; its last words: {words.splitlines()[-1][:300]}" if words else ""
         kind = OutOfMemoryError if finding.cause is Cause.OUT_OF_MEMORY else GuestError
-        return kind(f"The sandbox broke: {finding.sentence}{told}.", hint=finding.hint)
+        hint = finding.hint
+        if hint is None and not self.facts and self.image.volumes:
+            places = ", ".join(self.image.volumes)
+            hint = f"the image declares volumes, and no sandbox gets what it holds there: {places}"
+        return kind(f"The sandbox broke: {finding.sentence}{told}.", hint=hint)
 
     def _finding(self) -> Finding:
         """What became of the container, once Docker has had the time to notice."""

@@ -76,16 +76,18 @@ def host_files(bait):
     yield "mounts of the host's disks", ", ".join(_mounts_of_disks()) or "none"
 
 
+_GIVEN = "/proc/loadavg", "/proc/uptime", "/proc/meminfo", "/proc/stat", "/proc/swaps"
+_MADE = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd", "/etc/group", *_GIVEN}
+
+
 def _mounts_of_disks():
-    """What is mounted from a disk, but for the three files that the Engine makes for each, read-only."""
+    """What is mounted from a disk, but for the single files made for each sandbox, read-only."""
     with open("/proc/self/mountinfo") as file:
         for line in file:
             before, _, after = line.partition(" - ")
             fields, kind = before.split(), after.split()
-            engines = fields[4] in {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"} and "ro" in fields[
-                5
-            ].split(",")
-            if any(word.startswith("/dev/") for word in kind[1:2]) and not engines:
+            made = fields[4] in _MADE and "ro" in fields[5].split(",")
+            if any(word.startswith("/dev/") for word in kind[1:2]) and not made:
                 yield fields[4]
 
 
@@ -300,9 +302,9 @@ def writable_places(_bait):
 
 
 _FACTS = (
-    "/proc/cmdline", "/proc/config.gz", "/proc/kallsyms", "/proc/loadavg", "/proc/uptime", "/proc/meminfo",
-    "/proc/stat", "/proc/diskstats", "/proc/version", "/proc/modules", "/proc/interrupts", "/proc/keys",
-    "/proc/key-users", "/proc/locks", "/proc/vmstat", "/proc/zoneinfo", "/proc/slabinfo", "/proc/swaps",
+    "/proc/cmdline", "/proc/config.gz", "/proc/kallsyms", "/proc/diskstats", "/proc/version",
+    "/proc/modules", "/proc/interrupts", "/proc/keys",
+    "/proc/key-users", "/proc/locks", "/proc/vmstat", "/proc/zoneinfo", "/proc/slabinfo",
     "/proc/partitions", "/proc/timer_list", "/proc/sched_debug", "/proc/sys/kernel/random/boot_id",
     "/proc/sys/fs/file-nr", "/proc/sys/fs/inode-nr", "/proc/sys/fs/inode-state",
     "/proc/sys/fs/dentry-state", "/proc/sys/fs/aio-nr", "/proc/sys/kernel/pty/nr", "/proc/cgroups",
@@ -318,6 +320,11 @@ _FACT_FOLDERS = (
 def host_facts(_bait):
     for path in _FACTS:
         yield path, reading(path)
+    with open("/proc/self/mountinfo") as file:
+        mounts = {line.split()[4]: line.split()[3] for line in file}
+    for path in _GIVEN:  # what is in them is compared where the figures are known
+        ours = mounts.get(path, "/null") != "/null"
+        yield path, "given" if ours and reading(path) == "told" else reading(path)
     for path in _FACT_FOLDERS:
         yield path, "empty" if _nothing_told(path) else "told"
 

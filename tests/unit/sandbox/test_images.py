@@ -4,8 +4,8 @@ import pytest
 
 from sandbox_runner.errors import ConfigurationError
 from sandbox_runner.resources import resource
-from sandbox_runner.sandbox.container import covered
 from sandbox_runner.sandbox.images import REPOSITORY, default_tag
+from sandbox_runner.sandbox.volumes import asked_for, covered
 
 
 def test_the_tag_is_the_hash_of_the_recipe(tmp_path: Path) -> None:
@@ -67,6 +67,38 @@ def test_a_volume_where_the_sandbox_has_its_own_is_refused(volume: str) -> None:
         covered("image:1", [volume])
     assert "image:1" in str(caught.value)
     assert caught.value.hint
+
+
+LINKED = [
+    (["/data"], {"/data": "/workspace"}),
+    (["/data"], {"/data": "/workspace/x"}),
+    (["/data"], {"/data": "/tmp/x"}),
+    (["/data"], {"/data": "/usr"}),
+    (["/data"], {"/data": "/"}),
+    (["/data"], {"/data": ""}),
+    (["/a/b"], {"/a/b": "/c/b", "/a": "/c"}),
+    (["/var/run", "/run/lock"], {"/var/run": "/run"}),
+    (["/run", "/var/run"], {"/var/run": "/run"}),
+    (["/var/run", "/run/lock"], {"/run/lock": "/var/run/x"}),
+    (["/workspace"], {"/workspace": "/srv"}),
+    ([], {"/tmp": "/var/tmp"}),
+    ([], {"/workspace": ""}),
+]
+
+
+@pytest.mark.parametrize(("volumes", "real"), LINKED)
+def test_links_that_lay_one_mount_over_another_are_refused(volumes: list[str], real: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="image:1") as caught:
+        covered("image:1", volumes, real)
+    assert caught.value.hint
+
+
+def test_a_link_to_a_place_of_its_own_is_covered_under_its_own_name() -> None:
+    assert list(covered("i", ["/var/run", "/data"], {"/var/run": "/run"})) == ["/var/run", "/data"]
+
+
+def test_what_is_asked_about_volumes_is_where_they_are_what_they_are_in_and_what_the_guest_opens() -> None:
+    assert asked_for(["/data/a", "/b"]) == ("/data/a", "/b", "/data", "/", "/workspace", "/tmp")
 
 
 def test_a_volume_elsewhere_is_covered_once_under_its_plain_name_and_ours_stand() -> None:

@@ -21,6 +21,12 @@ def test_what_holds_is_fine() -> None:
     assert isolation.problems == isolation.notes == ()
 
 
+def test_an_engine_that_does_not_see_the_files_of_this_machine_is_told_of() -> None:
+    isolation = judge({**HOLDS, "given": False}, "runc")
+    assert isolation.ok
+    assert "has no name" in " ".join(isolation.notes)
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

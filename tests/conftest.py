@@ -98,6 +98,9 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+PUSH = "pushes/repository-0123456789abcdef.bundle"
+
+
 def write_record(
     root: Path,
     *,
@@ -142,7 +145,7 @@ def write_record(
             meta_style=directory.info.options.get("meta_style", "bound"),
         )
         result = executor.execute()
-        directory.add_artifact("tests/report.xml", b"<testsuite/>\n")
+        directory.add_artifact(PUSH, b"# v2 git bundle\n")
         counts = {status.value: sum(event.status is status for event in result.events) for status in Status}
         directory.seal(
             meta_trail=result.execution_trail,
@@ -155,6 +158,7 @@ def write_record(
             verdict_source="pytest exited 1 and reported 1 passed, 1 failed",
             cleanup={"container": "gone", "volume": "gone"},
             duration_s=1.25,
+            facts={"pushes": [{"repository": ".", "refs": {"refs/heads/main": "5" * 40}, "artifact": PUSH}]},
         )
     return directory.path
 

@@ -38,8 +38,8 @@ _NOT_THERE = (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ESTAL
 _OTHER = 0  # neither file, directory nor link: never opened
 _REST = 1  # stands for itself and for what follows it, for which there is no room
 _MAX_HARD_LINKS = 65536  # inodes remembered, so that a farm of links to one large file is hashed once
-_MAX_OMISSIONS, _OMISSION_BYTES = 10_000, 4 << 20  # those with a record of their own; the rest is counted
-_MAX_REQUESTED, _REQUESTED_BYTES = 1_000, 1 << 20  # the same of what was left out on request, counted apart
+MAX_OMISSIONS, OMISSION_BYTES = 10_000, 4 << 20  # those with a record of their own; the rest is counted
+MAX_REQUESTED, REQUESTED_BYTES = 1_000, 1 << 20  # the same of what was left out on request, counted apart
 _RECORD_BYTES = len(pack_scan(NOTE, 0, 0, _NOTHING, b""))
 
 
@@ -132,8 +132,8 @@ class _Walk:
         self._lift = lift
         self._lost = 0  # why the cursor could not go on: from then on nothing is opened
         self._entries = self._reserved = self._reserved_bytes = 0
-        self._omitted = _Room(_MAX_OMISSIONS, _OMISSION_BYTES)
-        self._requested = _Room(_MAX_REQUESTED, _REQUESTED_BYTES)
+        self._omitted = _Room(MAX_OMISSIONS, OMISSION_BYTES)
+        self._requested = _Room(MAX_REQUESTED, REQUESTED_BYTES)
         self._bytes = 0
         self._inodes: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._notes: dict[int, tuple[int, bytes]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sandbox_runner.errors import VerificationError
@@ -13,6 +13,7 @@ from sandbox_runner.record.chain import ChainOrigin, link
 from sandbox_runner.record.documents import RunState, RunStatus
 from sandbox_runner.record.facts import argument_facts, cut_details, detail_facts, fact_bytes, shorten
 from sandbox_runner.record.lines import CallLine, line_start, parse_line, read_lines
+from sandbox_runner.record.outputs import NamedFile, may_name_file, named_file
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import TrailEvent
 from sandbox_runner.trail import ResolvedStep, Trail, step_number
@@ -34,6 +35,8 @@ class LogWalk:
         chain_fault: a line is malformed, changed, or does not follow from the one before.
         calls_fault: a line says something else than the trail asks for.
         events_fault: a line says something else than the run's events, or an event has no line.
+        outputs_fault: a line names a file of an output that it cannot have, or that another one named.
+        outputs: the files of outputs that lines name, by path.
     """
 
     head: str
@@ -42,6 +45,8 @@ class LogWalk:
     chain_fault: str | None = None
     calls_fault: str | None = None
     events_fault: str | None = None
+    outputs_fault: str | None = None
+    outputs: dict[str, NamedFile] = field(default_factory=dict)
 
 
 def walk_log(record: RunRecord, trail: Trail | None, events: Sequence[TrailEvent]) -> LogWalk:
@@ -55,19 +60,37 @@ def walk_log(record: RunRecord, trail: Trail | None, events: Sequence[TrailEvent
         for raw in read_lines(record.path / layout.CALLS):
             digest.update(raw + b"\n")
             head = view.agrees(raw, walk)
-            if head is None:
-                line = parse_line(raw, walk.length)
+            line = parse_line(raw, walk.length) if head is None or may_name_file(raw) else None
+            if line is not None and walk.outputs_fault is None:
+                walk.outputs_fault = _note_output(line, walk.outputs)
+            if line is not None and head is None:
                 _check_link(line, walk)
                 walk.calls_fault = walk.calls_fault or view.against_trail(line)
                 walk.events_fault = walk.events_fault or view.against_events(line)
                 head = line.digest
-            walk.head = head
+            walk.head = head or walk.head
             walk.length += 1
     except VerificationError as error:
         walk.chain_fault = str(error)
     walk.sha256 = digest.hexdigest()
     walk.events_fault = walk.events_fault or view.without_line(len(events))
     return walk
+
+
+def _note_output(line: CallLine, outputs: dict[str, NamedFile]) -> str | None:
+    """Note the file that a line names; what is wrong with that, None if nothing."""
+    try:
+        file = named_file(line)
+    except VerificationError as error:
+        return str(error)
+    if file is None:
+        return None
+    if file.path in outputs:
+        return f"{layout.CALLS} line {line.seq + 1} names {file.path}, as a line before it does"
+    if len(outputs) >= layout.OUTPUTS_LIMIT:
+        return f"{layout.CALLS} names more than {layout.OUTPUTS_LIMIT} files of outputs"
+    outputs[file.path] = file
+    return None
 
 
 def _check_link(line: CallLine, walk: LogWalk) -> None:

@@ -2,7 +2,7 @@
 
 A line's meta part has it under ``output``: as a text where it is short, else as its beginning, its end and
 how many bytes it has in all. Where that is not every byte, the artifact ``outputs/step-N.out`` has them raw,
-N being the number of the step, and ``output_file`` says so: its ``path``, its ``bytes`` and, where
+N being the number of the step, and ``output_file`` says so: ``path``, ``bytes``, ``sha256`` and, where
 more was printed than anybody kept, how many are ``missing`` and where they would be (``cut_at``). The outputs
 of a run have a limit together; what goes beyond it is in the lines alone, and ``output_left_out`` says so.
 """
@@ -24,7 +24,17 @@ from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.trail import step_number
 from sandbox_runner.world.call import Call, Printed
 
-__all__ = ["KeepArtifact", "KeptOutput", "OutputKeeper", "in_line", "output_in_line", "read_output"]
+__all__ = [
+    "KeepArtifact",
+    "KeptOutput",
+    "NamedFile",
+    "OutputKeeper",
+    "in_line",
+    "may_name_file",
+    "named_file",
+    "output_in_line",
+    "read_output",
+]
 
 KeepArtifact = Callable[[str, bytes], object]
 """Keeps bytes under a path below ``artifacts/``; ``RunDirectory.add_artifact`` is one."""
@@ -33,6 +43,7 @@ LINE_BYTES: Final = 16 * 1024
 """Bytes of an output that its line has; of more, a quarter of it from the beginning, the rest from the end,
 where the reason of a failure stands."""
 
+_NAME: Final = f'"{fields.OUTPUT_FILE}"'.encode()
 _HEAD_BYTES: Final = LINE_BYTES // 4
 _PATH: Final = re.compile(r"outputs/(?:step-\d{1,10}|call-\d{1,10})\.out")
 
@@ -86,7 +97,8 @@ class OutputKeeper:
         self._keep(path, printed.data)
         self._files.add(path)
         self._room -= size
-        file: dict[str, Any] = {"path": path, fields.BYTES: size}
+        digest = hashlib.sha256(printed.data).hexdigest()
+        file: dict[str, Any] = {"path": path, fields.BYTES: size, fields.SHA256: digest}
         if printed.missing:
             file |= {"missing": printed.missing, "cut_at": printed.cut_at}
         return {fields.OUTPUT: said, fields.OUTPUT_FILE: file}
@@ -124,28 +136,64 @@ def output_in_line(line: CallLine) -> KeptOutput | None:
     return KeptOutput(head, tail, missing, left_out)
 
 
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """The file that a line says its output is in: its path below ``artifacts/`` and what it says of it."""
+
+    path: str
+    size: int
+    sha256: str
+    missing: int
+    cut_at: int
+
+
+def may_name_file(raw: bytes) -> bool:
+    """Whether a line can name the file of its output: it has the word, or an escape that can hide it."""
+    return _NAME in raw or b"\\u00" in raw
+
+
+def named_file(line: CallLine) -> NamedFile | None:
+    """The file that a line names, None where it names none.
+
+    Raises:
+        VerificationError: it is not one that the recorder can have named there.
+    """
+    meta = line.meta.get(fields.DETAILS)
+    if not isinstance(meta, Mapping) or fields.OUTPUT_FILE not in meta:
+        return None
+    file, where = meta[fields.OUTPUT_FILE], f"{layout.CALLS} line {line.seq + 1}"
+    path = file.get("path") if isinstance(file, Mapping) else None
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise VerificationError(f"{where} names no file of an output")
+    if path not in {f"outputs/step-{step_number(line.step)}.out", f"outputs/call-{line.seq}.out"}:
+        raise VerificationError(f"{where} names {path}, which is of another call")
+    size, missing = file.get(fields.BYTES), file.get("missing", 0)
+    cut_at = file.get("cut_at", size)
+    digest = file.get(fields.SHA256)
+    numbers = all(type(number) is int for number in (size, missing, cut_at))
+    if not numbers or not isinstance(digest, str) or missing < 0 or not 0 <= cut_at <= size:
+        raise VerificationError(f"{where} misdescribes {path}")
+    return NamedFile(path, size, digest, missing, cut_at)
+
+
 def read_output(record: RunRecord, line: CallLine) -> KeptOutput | None:
     """All that a record has of the output of a line, None where there was none.
 
     Raises:
         VerificationError: the artifact is missing, is not the one that was recorded, or is misdescribed.
     """
-    meta = line.meta.get(fields.DETAILS)
-    file = meta.get(fields.OUTPUT_FILE) if isinstance(meta, Mapping) else None
+    file = named_file(line)
     if file is None:
         return output_in_line(line)
-    path = file.get("path") if isinstance(file, Mapping) else None
-    if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise VerificationError(f"{layout.CALLS} line {line.seq + 1} names no file of an output")
+    path = file.path
     data = read_bounded(record.path / layout.ARTIFACTS / path, OUTPUT_LIMIT)
     if record.result is not None:
         known = {artifact.path: artifact.sha256 for artifact in record.result.artifacts}
         if known.get(path) != hashlib.sha256(data).hexdigest():
             raise VerificationError(f"{layout.ARTIFACTS}/{path} is not the file that was recorded")
-    missing, cut_at = file.get("missing", 0), file.get("cut_at", len(data))
-    if type(missing) is not int or type(cut_at) is not int or missing < 0 or not 0 <= cut_at <= len(data):
+    if (len(data), hashlib.sha256(data).hexdigest()) != (file.size, file.sha256):
         raise VerificationError(f"{layout.CALLS} line {line.seq + 1} misdescribes {path}")
-    return KeptOutput(data[:cut_at], data[cut_at:], missing)
+    return KeptOutput(data[: file.cut_at], data[file.cut_at :], file.missing)
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,10 @@ The checks, in order. A check whose premise failed says so and is not ok.
                  the counts are those of the events
     meta-trail   ``meta-trail.flux`` is, byte for byte, what trail, events and chain head compile to
     artifacts    the files under ``artifacts/`` are those of ``result.json``
-    snapshot     the store has the snapshot and every blob of it, where a store is given
+    outputs      every output and every push that the record names is one of these files, with the digest that
+                 its line says; and every one of these files is named
+    snapshot     the store has the snapshot and every blob of it, where a store is given; what ``run.json``
+                 says was left out of the base is what that snapshot says
     attestation  the statement in ``attestation.json`` is the one this record makes
     signature    every signature on it is by a trusted key, and there is one
 """
@@ -32,21 +35,33 @@ from typing import Final
 from sandbox_runner.errors import SandboxRunnerError, VerificationError
 from sandbox_runner.record import layout
 from sandbox_runner.record.attestation import attested_files, check_attestation, read_envelope
-from sandbox_runner.record.documents import RunResult, RunState
+from sandbox_runner.record.documents import LeftOutInfo, RunResult, RunState
 from sandbox_runner.record.evidence import LogWalk, walk_log
 from sandbox_runner.record.files import sha256_of
 from sandbox_runner.record.keys import PublicKey
 from sandbox_runner.record.proof import check_counts, check_events, check_meta_trail, read_events
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import TrailEvent
-from sandbox_runner.trail import Trail, load
+from sandbox_runner.trail import Trail, load, step_number
 from sandbox_runner.visible import visible
 
 __all__ = ["Check", "SnapshotCheck", "verify_record"]
 
-SnapshotCheck = Callable[[str], str]
-"""Given a snapshot's digest: reads every blob of it and says so, or raises a ``SandboxRunnerError``."""
 
+@dataclass(frozen=True, slots=True)
+class SnapshotCheck:
+    """What somebody who has a store can say of snapshots; both raise a ``SandboxRunnerError`` otherwise.
+
+    Attributes:
+        whole: given a snapshot's digest: reads every blob of it and says so.
+        left_out: given the base's digest and what a record says was left out of it: sees that this is so.
+    """
+
+    whole: Callable[[str], str]
+    left_out: Callable[[str, Sequence[LeftOutInfo]], None]
+
+
+_LEDGER: Final = frozenset({"ledger.jsonl", "bottles.jsonl"})
 _REQUIRED: Final = frozenset(
     {layout.RUN, layout.TRAIL, layout.POLICY, layout.CALLS, layout.RESULT, layout.ATTESTATION}
 )
@@ -114,7 +129,7 @@ def verify_record(
     Args:
         path: the record's directory, wherever it was copied to.
         trusted: the public keys whose signature is accepted.
-        snapshot_check: reads a snapshot's blobs; without it only the snapshot's digest is bound.
+        snapshot_check: looks into snapshots; without it only their digests are bound.
         require_signature: whether an unsigned record fails.
     """
     case = _Case(Path(path), tuple(trusted), snapshot_check, require_signature)
@@ -235,15 +250,59 @@ def _artifacts(case: _Case) -> str:
     return f"{len(case.result.artifacts)} files"
 
 
+def _outputs(case: _Case) -> str:
+    walk, result = case.log, case.result
+    if walk.outputs_fault:
+        raise VerificationError(walk.outputs_fault)
+    files = {artifact.path: (artifact.bytes, artifact.sha256) for artifact in result.artifacts}
+    for path, file in walk.outputs.items():
+        if path not in files:
+            raise VerificationError(f"{layout.CALLS} names {path}, which is not among the artifacts")
+        if files[path] != (file.size, file.sha256):
+            raise VerificationError(f"{layout.ARTIFACTS}/{path} is not the file that {layout.CALLS} names")
+    pushes = _pushes(result)
+    if missing := sorted(pushes - files.keys()):
+        raise VerificationError(f"{layout.RESULT} names the push {missing[0]}, which is not an artifact")
+    named = {*walk.outputs, *pushes}
+    if "ledger" in result.facts or case.record.state is not RunState.COMPLETE:
+        named |= _LEDGER
+    if case.record.state is not RunState.COMPLETE:  # kept just before the line that would have named it
+        named |= {f"outputs/step-{step_number(call.step)}.out" for call in result.in_doubt}
+        named |= {f"outputs/call-{call.seq}.out" for call in result.in_doubt}
+    if strange := sorted(files.keys() - named):
+        raise VerificationError(
+            f"{layout.ARTIFACTS}/{strange[0]} is there, and nothing in the record names it"
+        )
+    return f"{len(walk.outputs)} outputs and {len(pushes)} pushes, each in its file"
+
+
+def _pushes(result: RunResult) -> set[str]:
+    """The artifacts that a result says pushes are in."""
+    listed = result.facts.get("pushes", [])
+    if not isinstance(listed, list) or not all(isinstance(push, dict) for push in listed):
+        raise VerificationError(f"{layout.RESULT} does not say what was pushed in a form that is known")
+    paths = [push.get("artifact") for push in listed]
+    found = {path for path in paths if isinstance(path, str) and path.startswith("pushes/")}
+    if len(found) != len(paths):
+        raise VerificationError(f"{layout.RESULT} names a push without a file of its own")
+    return found
+
+
 def _snapshot(case: _Case) -> str:
     digests = [
         digest for digest in (case.record.info.base_snapshot, case.result.snapshot) if digest is not None
     ]
+    base, left_out = case.record.info.base_snapshot, case.record.info.left_out
+    if base is None and left_out:
+        raise VerificationError(f"{layout.RUN} says what was left out of a base, and names none")
     if not digests:
         return "the run took none"
     if case.snapshot_check is None:
         return f"{digests[-1]}; its blobs were not read, no store was given"
-    return "; ".join(case.snapshot_check(digest) for digest in dict.fromkeys(digests))
+    told = [case.snapshot_check.whole(digest) for digest in dict.fromkeys(digests)]
+    if base is not None:
+        case.snapshot_check.left_out(base, left_out)
+    return "; ".join(told)
 
 
 def _attestation(case: _Case) -> str:
@@ -270,6 +329,7 @@ _CHECKS: Final[tuple[tuple[str, tuple[str, ...], Callable[[_Case], str]], ...]] 
     ("result", ("trail", "chain"), _result),
     ("meta-trail", ("result",), _meta_trail),
     ("artifacts", ("structure",), _artifacts),
+    ("outputs", ("chain", "artifacts"), _outputs),
     ("snapshot", ("structure",), _snapshot),
     ("attestation", ("structure",), _attestation),
     ("signature", ("structure",), _signature),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox_runner.errors import VerificationError
@@ -10,6 +11,7 @@ from sandbox_runner.policy import Policy
 from sandbox_runner.record import (
     Check,
     Divergence,
+    LeftOutInfo,
     RunInfo,
     RunRecord,
     RunStatus,
@@ -20,6 +22,7 @@ from sandbox_runner.runner.home import Home
 from sandbox_runner.runner.progress import OnProgress, silent
 from sandbox_runner.runner.runner import Runner
 from sandbox_runner.runner.starting import StartSandbox
+from sandbox_runner.runner.summary import check_left_out
 from sandbox_runner.sandbox import Sandbox
 from sandbox_runner.snapshot import SnapshotStore
 from sandbox_runner.trail import step_number
@@ -98,7 +101,7 @@ def _origin(info: RunInfo) -> str | None:
 def snapshot_check(store: SnapshotStore) -> SnapshotCheck:
     """A check that reads every object of a snapshot; a damaged or missing one is told by the store."""
 
-    def check(digest: str) -> str:
+    def whole(digest: str) -> str:
         snapshot = store.show(digest)
         with store.reading() as reader:
             for entry in reader.walk(bytes.fromhex(snapshot.root)):
@@ -106,4 +109,7 @@ def snapshot_check(store: SnapshotStore) -> SnapshotCheck:
                     pass
         return f"{snapshot.entries} entries, {snapshot.size} bytes, every object whole"
 
-    return check
+    def left_out(digest: str, recorded: Sequence[LeftOutInfo]) -> None:
+        check_left_out(store.show(digest), recorded)
+
+    return SnapshotCheck(whole, left_out)

@@ -51,24 +51,27 @@ def keep_ledger(sandbox: Sandbox, directory: RunDirectory) -> dict[str, Any]:
     return {"entries": _count(answer.header, "entries"), "head": _hex(answer.header, "head")}
 
 
-def keep_pushes(sandbox: Sandbox, directory: RunDirectory) -> list[dict[str, Any]]:
+def keep_pushes(sandbox: Sandbox, directory: RunDirectory, kept: list[dict[str, Any]]) -> None:
     """Keep each quarantined push as a git bundle under ``pushes/``. Nothing on the host opens them.
+
+    Args:
+        sandbox: where they are.
+        directory: of the record.
+        kept: gets a description of each as soon as it is kept, so that none is there without one.
 
     Raises:
         GuestError: what the guest handed out is not of the agreed form.
     """
-    kept = []
     for answer in sandbox.bundles():
         facts = answer.header.get("bundle")
         if not isinstance(facts, Mapping) or not _is_name(facts.get("repository"), _NAME_CHARACTERS):
             raise GuestError("the guest handed out a push without saying whose it is")
         refs = _references(facts.get("refs"))
         name = _file_name(facts["repository"], *refs)
-        artifact = directory.add_artifact(f"pushes/{name}.bundle", answer.body)
-        if facts.get("sha256") != artifact.sha256:
+        if facts.get("sha256") != hashlib.sha256(answer.body).hexdigest():
             raise GuestError("the guest handed out a push that is not the one it saw")
+        artifact = directory.add_artifact(f"pushes/{name}.bundle", answer.body)
         kept.append({"repository": facts["repository"], "refs": refs, "artifact": artifact.path})
-    return kept
 
 
 def _references(refs: Any) -> dict[str, str]:

@@ -279,7 +279,7 @@ class Run:
         sandbox.quiesce()
         ending.facts["ledger"] = keep_ledger(sandbox, directory)
         if self.privileges.push:
-            ending.facts["pushes"] = keep_pushes(sandbox, directory)
+            keep_pushes(sandbox, directory, ending.facts.setdefault("pushes", []))
         self._report(Phase.SNAPSHOT, "keeping the workspace")
         limits = Limits(
             max_entries=self.policy.resources.workspace_inodes + 1,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sandbox_runner.errors import ExitCode
+from sandbox_runner.errors import ExitCode, VerificationError
 from sandbox_runner.policy import Admission, Policy, Privileges, Resources
 from sandbox_runner.record import LeftOutInfo, RunStatus, StepCounts
 from sandbox_runner.replay import TrailEvent
-from sandbox_runner.snapshot import Snapshot, groups_of, json_path, show_path
+from sandbox_runner.snapshot import Snapshot, groups_of, json_path, show_path, uncounted
 from sandbox_runner.trail import OPERATIONS, Trail
 from sandbox_runner.world import Outcome, Status
 
 __all__ = [
+    "check_left_out",
     "clipped_limits",
     "counts_of",
     "facts_of_snapshot",
@@ -87,6 +89,32 @@ def left_out_of(base: Snapshot | None) -> tuple[LeftOutInfo, ...]:
         LeftOutInfo(reason=group.reason, count=group.count, first=tuple(map(_short, group.first)))
         for group in (groups_of(base) if base else ())
     )
+
+
+def check_left_out(base: Snapshot, recorded: Sequence[LeftOutInfo]) -> None:
+    """See that a record says of its base what that snapshot says.
+
+    Raises:
+        VerificationError: it says something else; the text names the reason.
+    """
+    if tuple(recorded) == left_out_of(base):
+        return
+    told = {group.reason: group for group in recorded}
+    named = {group.reason: group for group in left_out_of(replace(base, notes=()))}
+    more = uncounted(base)
+    if len(told) != len(recorded):
+        raise VerificationError("run.json says twice for one reason what was left out of the base")
+    for reason in sorted(told.keys() | named.keys()):
+        one, other = told.get(reason), named.get(reason)
+        said, seen = one.count if one else 0, other.count if other else 0
+        if said < seen or (said > seen and reason not in more):
+            raise VerificationError(
+                f"run.json says that {said} were left out of the base, {reason}; the snapshot says {seen}"
+            )
+        if one and other and one.first != other.first:
+            raise VerificationError(
+                f"run.json names others than the base's snapshot as left out first, {reason}"
+            )
 
 
 def _short(path: bytes) -> str:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox_runner.guest.tree_records import REASONS, UNNAMED
+from sandbox_runner.guest.tree_records import NOTES, REASONS, UNNAMED
+from sandbox_runner.guest.tree_walk import (
+    MAX_OMISSIONS,
+    MAX_REQUESTED,
+    OMISSION_BYTES,
+    REQUESTED_BYTES,
+    Limits,
+)
 from sandbox_runner.snapshot.facts import Snapshot
+from sandbox_runner.snapshot.manifest import Omission
 
-__all__ = ["LeftOut", "Unseen", "groups_of"]
+__all__ = ["LeftOut", "Unseen", "groups_of", "uncounted"]
 
 _REST = 11  # the reason that stands for what follows in the same directory, too
 _ANY = 7  # the note that counts what could not be captured and has no record
 _FIRST = 3
+_LONGEST = Limits().max_path_bytes + 256  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,27 @@ def groups_of(snapshot: Snapshot) -> tuple[LeftOut, ...]:
         for reason in sorted(counts)
     ]
     return (*named, *others)
+
+
+def uncounted(snapshot: Snapshot) -> frozenset[str]:
+    """The reasons, in words, for which more may have been left out than the snapshot's digest covers.
+
+    A capture names so many paths; what it leaves out beyond them it counts, in a note. Another capture of the
+    same tree, of which the store keeps no notes, may have counted more or less.
+    """
+    requested = [item for item in snapshot.omissions if item.reason in UNNAMED.values()]
+    others = [item for item in snapshot.omissions if item.reason not in UNNAMED.values()]
+    found: set[str] = set()
+    if _full(requested, MAX_REQUESTED, REQUESTED_BYTES):
+        found |= {REASONS[reason] for reason in UNNAMED.values() if reason}
+    if _full(others, MAX_OMISSIONS, OMISSION_BYTES):
+        found |= {NOTES[code] for code, reason in UNNAMED.items() if not reason}
+    return frozenset(found)
+
+
+def _full(omissions: Sequence[Omission], most: int, room: int) -> bool:
+    """Whether the next path that was left out had no record; one is as long as a path may be, and a name."""
+    return len(omissions) >= most or sum(len(item.path) for item in omissions) + _LONGEST > room
 
 
 class Unseen:

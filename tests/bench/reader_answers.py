@@ -206,7 +206,7 @@ def _directory(folder: Path) -> RunDirectory:
 
 def _keep_pushes(sandbox: Sandbox, folder: Path) -> None:
     with _directory(folder) as directory:
-        keep_pushes(sandbox, directory)
+        keep_pushes(sandbox, directory, [])
 
 
 def _keep_ledger(sandbox: Sandbox, folder: Path) -> None:

@@ -145,7 +145,8 @@ class Pushed:
 
 
 def test_two_branches_of_a_repository_are_two_files(directory) -> None:
-    kept = keep_pushes(Pushed(("r", {"refs/heads/a": "1"}), ("r", {"refs/heads/b": "2"})), directory)
+    kept: list[dict] = []
+    keep_pushes(Pushed(("r", {"refs/heads/a": "1"}), ("r", {"refs/heads/b": "2"})), directory, kept)
     assert len({item["artifact"] for item in kept}) == 2
     assert [item["refs"] for item in kept] == [{"refs/heads/a": "1"}, {"refs/heads/b": "2"}]
 
@@ -167,5 +168,10 @@ def test_two_branches_of_a_repository_are_two_files(directory) -> None:
     ],
 )
 def test_a_push_that_is_not_told_in_the_agreed_form_is_a_broken_guest(directory, repository, refs) -> None:
+    kept: list[dict] = []
     with pytest.raises(GuestError):
-        keep_pushes(Pushed((repository, refs)), directory)
+        keep_pushes(Pushed(("r", {"refs/heads/a": "1"}), (repository, refs)), directory, kept)
+    named = {f"artifacts/{item['artifact']}" for item in kept}  # what came before is kept, and told
+    folder = directory.path / "artifacts"
+    assert {f"artifacts/{path.relative_to(folder)}" for path in folder.rglob("*.bundle")} == named
+    assert len(named) == 1

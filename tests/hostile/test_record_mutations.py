@@ -19,7 +19,7 @@ FILES = (
     "meta-trail.flux",
     "result.json",
     "attestation.json",
-    "artifacts/tests/report.xml",
+    "artifacts/pushes/repository-0123456789abcdef.bundle",
 )
 
 

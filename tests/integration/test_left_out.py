@@ -96,9 +96,13 @@ def test_a_run_on_a_copy_and_one_on_its_base_say_what_is_left_out(told: Told) ->
     again = told.json("--from", document["base_snapshot"])
     assert again["left_out"] == LEFT_OUT
 
+    assert "VERIFIED" in told("verify", record)
+    assert "VERIFIED" in told("verify", "last")
     document["left_out"].pop()
     (record / "run.json").write_text(json.dumps(document))
-    assert "FAILED  attestation" in told("verify", record, code=5)
+    failed = told("verify", record, code=5)
+    assert "FAILED  attestation" in failed
+    assert "run.json says that 0 were left out of the base, named by a .gitignore" in failed
 
 
 def test_a_run_in_the_directory_itself_says_what_its_base_leaves_out(told: Told) -> None:

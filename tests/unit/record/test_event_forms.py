@@ -63,8 +63,9 @@ def test_events_inside_another_member_are_not_taken_for_the_records(
     begin = text.index('"events": [\n')
     end = text.index("\n],\n", begin) + len("\n],\n")
     assert RunRecord.load(path).result == RunRecord.load(path, whole=True).result
+    without = text[text.index('"facts": {') : text.index("\n", text.index('"facts": {'))].rstrip(",")
     nested = '"facts": {\n' + text[begin:end] + '"more": 1}'
-    result.write_text(text[:begin] + text[end:].replace('"facts": {}', nested))
+    result.write_text(text[:begin] + text[end:].replace(without, nested))
     moved = RunRecord.load(path).result
     assert moved is not None
     assert (len(moved.events), len(moved.facts["events"])) == (0, text[begin:end].count("\n") - 2)

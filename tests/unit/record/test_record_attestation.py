@@ -124,7 +124,7 @@ def test_the_statement_names_what_went_in_and_what_came_out(
         PREDICATE_TYPE,
     )
     assert [subject["name"] for subject in statement["subject"]] == [
-        "artifacts/tests/report.xml",
+        "artifacts/pushes/repository-0123456789abcdef.bundle",
         "calls.jsonl",
         "meta-trail.flux",
         "result.json",

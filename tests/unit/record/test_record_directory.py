@@ -65,7 +65,7 @@ def test_a_sealed_record_holds_the_files_of_the_design_and_nothing_else(
 ) -> None:
     record = write_record(tmp_path)
     assert sorted(str(path.relative_to(record)) for path in record.rglob("*") if path.is_file()) == [
-        "artifacts/tests/report.xml",
+        "artifacts/pushes/repository-0123456789abcdef.bundle",
         "attestation.json",
         "calls.jsonl",
         "meta-trail.flux",

@@ -1,5 +1,6 @@
 """What programs printed: every byte of it is in the record, or the record says how many are not."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -121,19 +122,31 @@ def test_a_run_that_died_has_its_outputs_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file",
+    "change",
     [
         "outputs/step-1.out",
         {"path": "../../run.json"},
         {"path": "ledger.jsonl"},
-        {"path": "outputs/step-1.out", "cut_at": 99},
-        {"path": "outputs/step-1.out", "missing": -1},
         {"path": "outputs/step-7.out"},
+        {"cut_at": 99},
+        {"missing": -1},
+        {"missing": 1.0},
+        {"bytes": 8},
+        {"bytes": None},
+        {"sha256": ZERO},
+        {"sha256": None},
     ],
 )
-def test_a_line_that_names_something_else_is_not_followed(tmp_path: Path, file: object) -> None:
+def test_a_line_that_names_something_else_is_not_followed(tmp_path: Path, change: object) -> None:
     record = recorded(tmp_path, whole(b"\xff" * 9))
     (line,) = record.calls()
+    named = line.meta["details"]["output_file"]
+    assert named == {
+        "path": "outputs/step-1.out",
+        "bytes": 9,
+        "sha256": hashlib.sha256(b"\xff" * 9).hexdigest(),
+    }
+    file = {**named, **change} if isinstance(change, dict) else change
     forged = type(line)(line.fact, {"details": {"output": "x", "output_file": file}}, line.digest)
     with pytest.raises(VerificationError):
         read_output(record, forged)

@@ -16,6 +16,7 @@ from sandbox_runner.record import (
     RunRecord,
     RunStatus,
     SigningKey,
+    SnapshotCheck,
     StepCounts,
     compare_records,
     first_divergence,
@@ -37,6 +38,7 @@ NAMES = [
     "result",
     "meta-trail",
     "artifacts",
+    "outputs",
     "snapshot",
     "attestation",
     "signature",
@@ -232,8 +234,8 @@ def test_links_and_pipes_in_a_record_are_refused_at_once(
 
 
 def test_a_changed_artifact_is_named(record: Path, key: SigningKey) -> None:
-    (record / "artifacts/tests/report.xml").write_bytes(b"<testsuite>\n\n")
-    assert "report.xml" in wrong(verify_record(record, trusted=[key.public]))["artifacts"]
+    (record / "artifacts/pushes/repository-0123456789abcdef.bundle").write_bytes(b"<testsuite>\n\n")
+    assert ".bundle" in wrong(verify_record(record, trusted=[key.public]))["artifacts"]
 
 
 def test_the_snapshots_blobs_are_read_through_the_callback(record: Path, key: SigningKey) -> None:
@@ -245,7 +247,9 @@ def test_the_snapshots_blobs_are_read_through_the_callback(record: Path, key: Si
             raise SnapshotError(f"the snapshot {digest} lacks a blob")
         return "12 blobs"
 
-    found = wrong(verify_record(record, trusted=[key.public], snapshot_check=missing))
+    found = wrong(
+        verify_record(record, trusted=[key.public], snapshot_check=SnapshotCheck(missing, lambda *_: None))
+    )
     assert asked == ["sha256:" + "3" * 64, "sha256:" + "4" * 64]
     assert "lacks a blob" in found["snapshot"]
 

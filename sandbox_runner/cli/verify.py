@@ -78,17 +78,17 @@ def verify(
     return ExitCode.OK if all(check.ok for check in checks) else ExitCode.NOT_VERIFIED
 
 
-def snapshot_check_for(record: RunRecord, home: Home, tenant: str) -> SnapshotCheck | None:
-    """Whether the record's snapshots are whole, where they can be here at all.
+def snapshot_check_for(record: RunRecord, home: Home, tenant: str) -> SnapshotCheck:
+    """Whether the record's snapshots are whole, and its base what it says, where they are here.
 
-    A record that somebody sent may come without its snapshots; one of our own may not.
+    A record that somebody sent may come without its snapshots, or with one of them; one of our own may not.
     """
     store = home.store(tenant)
     if record.path.resolve().parent != home.runs(tenant).resolve():
         named = (record.info.base_snapshot, record.result.snapshot if record.result else None)
         here = {snapshot.digest for snapshot in store.list()}
-        if any(digest and digest.removeprefix("sha256:") not in here for digest in named):
-            return None
+        absent = [digest for digest in named if digest and digest.removeprefix("sha256:") not in here]
+        return snapshot_check(store, absent=absent)
     return snapshot_check(store)
 
 

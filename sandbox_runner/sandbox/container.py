@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sandbox_runner.sandbox.volumes import OURS, asked_for, covered
 
 __all__ = ["Container", "image_changed", "launch"]
 
+_log = logging.getLogger(__name__)
 # The guest speaks UTF-8 without a locale (``-X utf8``): one is three more files of a cold image to read.
 _ENVIRONMENT = {"LC_ALL": "C"}
 # Where cgroup v1 has a container's memory group, as Docker's two drivers name it.
@@ -100,6 +102,10 @@ def _create(engine: Engine, image: Image, settings: dict[str, Any], files: list[
     except DockerError as error:
         if any(str(mount["Source"]) in str(error) for mount in files):
             engine.shares_files = False
+            _log.warning(
+                "Docker does not see the files of this machine: in sandboxes their user has no name,"
+                " and files of /proc that tell about the host are empty"
+            )
             return _create(engine, image, bare, [])
         _notice_change(image, error)
         raise

@@ -55,7 +55,8 @@ class SandboxSpec:
         writes: whether anything writes in the workspace once it is filled. Without, who fills it seals it
             (``Sandbox.seal``), and a directory of the host is mounted read-only.
         deadlines: see ``Deadlines``.
-        runtime_cache: a file that keeps what ``auto`` found out, ``None`` to ask again in every process.
+        runtime_cache: a file that keeps what ``auto`` found out, ``None`` to ask again in every process. What
+            was read of the image is kept beside it, as ``image.json``.
     """
 
     image: str | None = None

@@ -1,13 +1,15 @@
 """Verification on the command line, offline."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from sandbox_runner.errors import ExitCode
-from sandbox_runner.record import signing_key
+from sandbox_runner.record import LeftOutInfo, signing_key
 from sandbox_runner.runner.home import Home
+from sandbox_runner.snapshot import DirectorySource
 
 
 @pytest.fixture
@@ -82,3 +84,20 @@ def test_a_record_that_fails_offline_is_not_replayed(cli, write_record, tmp_path
     ran = cli("verify", write_record(tmp_path), "--replay", "--json")
     assert ran.code == ExitCode.NOT_VERIFIED
     assert "replay" not in [check["name"] for check in ran.json["checks"]]
+
+
+@pytest.mark.parametrize("first", ["pipe", "another"])
+def test_a_record_that_came_with_its_base_alone_is_compared_with_that(
+    cli, write_record, home: Path, tmp_path: Path, first: str
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    os.mkfifo(tree / "pipe")
+    base = Home(home).store().capture(DirectorySource(tree)).digest
+    left_out = (LeftOutInfo(reason="fifo", count=1, first=(first,)),)
+    signer = signing_key(Home(home).keys)
+    record = write_record(tmp_path / "sent", signer=signer, base_snapshot=f"sha256:{base}", left_out=left_out)
+    ran = cli("verify", record, "--json")
+    assert ran.json["ok"] is (first == "pipe")
+    (check,) = (check for check in ran.json["checks"] if check["name"] == "snapshot")
+    assert ("is not in this store" if first == "pipe" else "left out first, fifo") in check["detail"]

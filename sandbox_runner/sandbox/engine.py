@@ -14,6 +14,7 @@ import socket
 import ssl
 import struct
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ class Engine:
         self._runtimes: RuntimeChooser | None = None
         self.findings: dict[str, object] = {}
         """What was found out about images, by their ids; kept for as long as this connection."""
+        self.finding = threading.Lock()
+        """Held by whoever is finding something out, so that several threads do not all do it."""
         self.shares_files = True
         """Whether the Engine sees the files of this machine, as far as is known."""
 

@@ -69,11 +69,12 @@ def read_image(
         ImageError: the files that list users are no such files.
         DockerError: Docker refused or did not answer.
     """
-    known = engine.findings.get(image.id)
-    if not isinstance(known, ImageFiles):
-        known = _recall(cache, image.id) or _read(engine, image, tuple(volumes), tuple(ask), labels)
-        engine.findings[image.id] = known
-        _keep(cache, image.id, known)
+    with engine.finding:
+        known = engine.findings.get(image.id)
+        if not isinstance(known, ImageFiles):
+            known = _recall(cache, image.id) or _read(engine, image, tuple(volumes), tuple(ask), labels)
+            engine.findings[image.id] = known
+            _keep(cache, image.id, known)
     return known
 
 
@@ -85,7 +86,9 @@ def _read(
     )
     # A file system in memory takes a volume's place, and is only ever mounted where a container starts.
     settings["HostConfig"] = {"NetworkMode": "none", "Tmpfs": dict.fromkeys(volumes, "")}
-    created = engine.call("create a container", engine.api.create_container_from_config, settings)
+    created = engine.call(
+        "create a container to read an image", engine.api.create_container_from_config, settings
+    )
     container = str(created["Id"])
 
     def facts(path: str) -> PathFacts | None:

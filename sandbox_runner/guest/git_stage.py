@@ -365,18 +365,23 @@ class _Stage:
             self._repository.must(command, stdin=_joined(new), limit=_PATHS_LIMIT, index=NEXT)
 
     def _must_know_attributes(self, paths: Sequence[bytes]) -> None:
-        """Attributes that are in the index alone hold, or do not, by the order in which git goes about it."""
-        for path in self._theirs:
+        """Attributes that are in an index alone hold, or do not, by the order in which git goes about it."""
+        tree = self._repository.tree
+        for path in dict.fromkeys((*self._theirs, *paths)):
             above, _, name = path.rpartition(b"/")
             if name != b".gitattributes":
                 continue
             with self._guest.identity:
-                there = stat.S_ISREG(mode_at(self._repository.tree, path))
-            if not there and any(other.startswith(above) for other in paths):
+                there = stat.S_ISREG(mode_at(tree, path))
+                others = (other for other in paths if other != path and _is_within(other, above))
+                if there or not any(stat.S_ISREG(mode_at(tree, other)) for other in others):
+                    continue
+            if path in self._theirs:
                 raise StepError(
                     "this commit would not be git's own: attributes are staged that no file has: "
                     + _shown(path)
                 )
+            raise StepError("attributes go together with a change of what they held for: " + _shown(path))
 
     def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
         """No filter runs here, and what it would have kept out of the commit must not get in."""
@@ -457,6 +462,10 @@ def _starts(path: bytes) -> Iterable[bytes]:
         yield path[:at]
         at = path.find(b"/", at + 1)
     yield path
+
+
+def _is_within(path: bytes, directory: bytes) -> bool:
+    return not directory or path.startswith(directory + b"/")
 
 
 def _is_git(path: bytes) -> bool:

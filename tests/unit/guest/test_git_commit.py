@@ -370,6 +370,21 @@ def test_no_condition_of_an_included_file_is_told(bench: Bench) -> None:
     assert "someone" not in repr(answer)
 
 
+@pytest.mark.parametrize("name", ["_gitattributes", "d__.gitattributes"])
+def test_attributes_that_go_are_not_committed_with_what_they_held_for(bench: Bench, name: str) -> None:
+    bench.seed(d__c_txt="a\r\n", e__c_txt="1", **{name: "*.txt -text\n"})
+    bench.git("config", "core.autocrlf", "true")
+    bench.begin()
+    place = bench.work / name.replace("__", "/").replace("_", ".")
+    place.unlink()
+    bench.write(d__n_txt="x\r\n")
+    (bench.work / "d/+.txt").write_bytes(b"x\r\n")
+    assert "attributes go" in bench.commit()["text"]
+    (bench.work / "d/+.txt").unlink()
+    (bench.work / "d/n.txt").unlink()
+    assert bench.commit()["details"]["changed"] == ["D " + place.relative_to(bench.work).as_posix()]
+
+
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 

@@ -59,7 +59,7 @@ class Staged:
     Attributes:
         index: from which the commit is made.
         changed: git's status letter, a blank, and the path, of what differs from the last commit in it.
-        left: the same of what the user had staged and what is untracked, both not part of it.
+        left: the same of what the user had staged, edited and not tracked, none of it part of the commit.
     """
 
     __slots__ = ("changed", "index", "left")
@@ -387,19 +387,23 @@ class _Stage:
         """No filter runs here, and what it would have kept out of the commit must not get in."""
         with self._guest.identity:
             files = [path for path in paths if stat.S_ISREG(mode_at(self._repository.tree, path))]
-        if not files:
-            return
-        said = self._repository.must(
-            ["check-attr", "-z", "--stdin", "filter"], stdin=_joined(files), limit=_PATHS_LIMIT, index=index
-        )
-        fields = said.split(b"\0")[:-1]
-        for path, value in zip(fields[::3], fields[2::3]):  # noqa: B905 - as above
+        for path, value in self._filters(files, index).items():
             if value not in _NO_FILTER:
                 raise StepError(
                     f"the filter {_shown(value)} applies to {_shown(path)}, and no filter runs here: "
                     "commit it yourself, or take the attribute away",
                     {"filter": _shown(value), "path": _shown(path)},
                 )
+
+    def _filters(self, paths: Sequence[bytes], index: str) -> dict[bytes, bytes]:
+        """The filter of every path."""
+        if not paths:
+            return {}
+        said = self._repository.must(
+            ["check-attr", "-z", "--stdin", "filter"], stdin=_joined(paths), limit=_PATHS_LIMIT, index=index
+        )
+        fields = said.split(b"\0")[:-1]
+        return dict(zip(fields[::3], fields[2::3]))  # noqa: B905 - as above
 
     # -- staging --------------------------------------------------------------------------------------------
 
@@ -438,8 +442,35 @@ class _Stage:
             at += len(line)
 
     def _left(self, taken: set[bytes]) -> list[bytes]:
-        staged = [letter + b" " + path for path, letter in self._theirs.items() if path not in taken]
-        return [*staged, *(b"? " + path for path in self._others if path.rstrip(b"/") not in taken)]
+        left = {path: letter for path, letter in self._theirs.items() if path not in taken}
+        if not self._all:
+            for path, letter in self._edited().items():
+                if path not in taken:
+                    left.setdefault(path, letter)
+        left.update((path, b"?") for path in self._others if path.rstrip(b"/") not in taken)
+        return [letter + b" " + path for path, letter in left.items()]
+
+    def _edited(self) -> dict[bytes, bytes]:
+        """What differs from the index after the commit, as far as no filter is in between: status letters.
+
+        All files are read for it. Until something foreign runs, what the guest writes is the run's.
+        """
+        guest, name = self._guest, self._repository.name
+        if name in guest.edited and not guest.config.shared:
+            return guest.edited[name]
+        listed = self._repository.must(
+            ["ls-files", "-z", "-t", "--deleted", "--modified"], limit=_PATHS_LIMIT, index=NEXT
+        )
+        found = {line[2:]: line[:1] for line in listed.split(b"\0")[:-1] if line.startswith(b"C ")}
+        filters = self._filters(sorted(found), NEXT)
+        edited = {path: b"M" for path in found if filters[path] in _NO_FILTER}
+        for line in listed.split(b"\0")[:-1]:  # what is gone is told twice
+            if line.startswith(b"R "):
+                edited.pop(line[2:], None)
+                if not self._origin.lacks(self._prefix + line[2:]):
+                    edited[line[2:]] = b"D"
+        guest.edited[name] = dict(sorted(edited.items()))
+        return guest.edited[name]
 
 
 def _nothing() -> StepError:

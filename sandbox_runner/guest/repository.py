@@ -193,10 +193,10 @@ class Repository:
                 "GIT_WORK_TREE": place,
             },
         )
-        surveyed, settled = self._guest.surveyed, self._guest.settled
+        known = self._guest.surveyed, self._guest.settled, self._guest.edited
         ended = run(self._guest, program, max(0.0, self._until - time.monotonic()))
         # Git makes files and directories in a ``.git``, no pipe or link where it looks, and no other file.
-        self._guest.surveyed, self._guest.settled = surveyed, settled
+        self._guest.surveyed, self._guest.settled, self._guest.edited = known
         if ended.timed_out or ended.signal is not None:
             raise StepError(f"git {arguments[0]}: {ended.manner()}", {"exhausted": ended.exhausted})
         if output.cut:

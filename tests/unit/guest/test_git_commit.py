@@ -80,6 +80,7 @@ class Bench:
 
     def commit(self, repo: str = "0") -> dict[str, Any]:
         self.guest.surveyed = {}
+        self.guest.edited = {}
         return answer_call(self.guest, {"method": "git_commit", "args": {"repo": repo, "message": "m"}}, b"")
 
 
@@ -134,17 +135,19 @@ def test_what_the_run_removes_is_committed_as_deleted(bench: Bench, stage: str) 
 
 
 def test_what_the_user_had_not_committed_stays_so_and_is_named(bench: Bench) -> None:
-    bench.seed(staged="1\n", edited="1\n", a="1\n")
+    bench.seed(staged="1\n", edited="1\n", gone="1\n", a="1\n", key="1", _gitattributes="key filter=rot\n")
     bench.write(staged="2\n", new="2\n")
     bench.git("add", "staged")
     bench.write(edited="2\n", untracked="2\n", staged="3\n")
     bench.git("add", "-N", "new")
+    bench.write(key="what the filter took for 1")
+    (bench.work / "gone").unlink()
     before = bench.git("status", "--porcelain")
     bench.begin()
     bench.write(a="2\n")
     details = bench.commit()["details"]
     assert details["changed"] == ["M a"]
-    assert details["left_uncommitted"] == ["A new", "M staged", "? untracked"]
+    assert details["left_uncommitted"] == ["A new", "M staged", "M edited", "D gone", "? untracked"]
     assert bench.git("status", "--porcelain") == before
 
 

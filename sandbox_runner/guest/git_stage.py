@@ -27,7 +27,7 @@ from sandbox_runner.guest.git_nested import mode_at, moved
 from sandbox_runner.guest.origin import Origin, content_of
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.paths import PATH_LIMIT
-from sandbox_runner.guest.repository import NEXT, OWN, SHAPING, THEIRS, Repository
+from sandbox_runner.guest.repository import NEXT, OWN, SHAPING, THEIRS, Repository, failure
 from sandbox_runner.guest.tree_records import DIRECTORY, EXCLUDED, FILE, LINK, read_scan
 from sandbox_runner.guest.tree_walk import Limits, walk
 
@@ -362,7 +362,14 @@ class _Stage:
             cone = "core.sparseCheckoutCone=" + str(settings.sparse_cone).lower()
             options = ["-c", "core.sparseCheckout=true", "-c", cone, "-c", "advice.updateSparsePath=false"]
             command = [*options, "add", "--dry-run", "--pathspec-from-file=-", "--pathspec-file-nul"]
-            self._repository.must(command, stdin=_joined(new), limit=_PATHS_LIMIT, index=NEXT)
+            ended, _, complaint = self._repository.git(
+                command, stdin=_joined(new), limit=_PATHS_LIMIT, index=NEXT
+            )
+            if ended.code != 0:
+                told = complaint.partition("updated in the index:")[2].strip()
+                if not told:
+                    raise failure(ended, complaint)
+                raise StepError("outside of the sparse checkout: " + _shown(told.encode()))
 
     def _must_know_attributes(self, paths: Sequence[bytes]) -> None:
         """Attributes that are in an index alone hold, or do not, by the order in which git goes about it."""
@@ -381,7 +388,10 @@ class _Stage:
                     "this commit would not be git's own: attributes are staged that no file has: "
                     + _shown(path)
                 )
-            raise StepError("attributes go together with a change of what they held for: " + _shown(path))
+            raise StepError(
+                "this commit would not be git's own: attributes go together with a change of what they "
+                "held for: " + _shown(path)
+            )
 
     def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
         """No filter runs here, and what it would have kept out of the commit must not get in."""

@@ -39,6 +39,8 @@ class Guest:
             ended, in nanoseconds of the kernel's clock, which is the Engine's as well; 0 once it is answered.
         turn: niceness and processors that every program begins with, as they were before the first foreign
             code.
+        edited: what commits left alone of the tracked files that the user had edited, by the repository's
+            name; empty after anything that may have changed files without a trace.
         origin: the tree that the run's work began with; ``None`` where it began empty.
         settled: a time, in nanoseconds since 1970, and the contents of files that were not changed since, by
             path (see ``origin``); ``None`` after anything that may have changed files without a trace.
@@ -53,6 +55,7 @@ class Guest:
         "bundles",
         "children",
         "config",
+        "edited",
         "host",
         "identity",
         "index",
@@ -85,6 +88,7 @@ class Guest:
         self.origin: Origin | None = None
         self.settled: tuple[int, dict[bytes, bytes]] | None = None
         self.surveyed: dict[str, int] = {}
+        self.edited: dict[str, dict[bytes, bytes]] = {}
         self._folder = self.root
         self._folder_names: Sequence[bytes] = []
 
@@ -108,6 +112,7 @@ class Guest:
         """Something may have changed the workspace: nothing that is remembered of it holds."""
         self.index = self.settled = None
         self.surveyed = {}
+        self.edited = {}
         close_parent(self.root, self._folder)
         self._folder, self._folder_names = self.root, []
 

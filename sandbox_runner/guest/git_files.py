@@ -26,6 +26,7 @@ __all__ = [
     "exists",
     "loose",
     "must_be_file",
+    "names",
     "object_name",
     "packed",
     "read",
@@ -123,8 +124,8 @@ def read(git: int, path: bytes, limit: int) -> bytes | None:
     return _beneath(git, path, lambda parent, name, shown: read_file(parent, name, shown, limit)[0])
 
 
-def must_be_file(git: int, path: bytes, *, missing: bool = True) -> None:
-    """See that a path below ``.git`` is a regular file, or (unless ``missing`` is off) nothing yet.
+def must_be_file(git: int, path: bytes) -> bool:
+    """See that a path below ``.git`` is a regular file, or nothing yet; whether it is there.
 
     Raises:
         StepError: it is something else, or lies behind a link.
@@ -136,8 +137,20 @@ def must_be_file(git: int, path: bytes, *, missing: bool = True) -> None:
             raise not_regular(mode, shown)
         return True
 
-    if not _beneath(git, path, look) and not missing:
-        raise StepError("file not found: " + _shown(path))
+    return bool(_beneath(git, path, look))
+
+
+def names(git: int, path: bytes) -> list[bytes]:
+    """What is in a directory below ``.git``; nothing where it is missing."""
+
+    def look(parent: int, name: bytes, _shown: str) -> list[bytes]:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            return [os.fsencode(found) for found in os.listdir(fd)]
+        finally:
+            os.close(fd)
+
+    return _beneath(git, path, look) or []
 
 
 def write_new(git: int, path: bytes, data: bytes) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "Settings", "parse"]
 
 # Objects are renamed into place: by a link, old gVisor's file server keeps a descriptor for each for ever.
+# A filter that is required and has no command ends what would run it: these two have the names by which git
+# says that there is none.
 OURS = b"""\
 [core]
 \tbare = false
@@ -42,6 +44,10 @@ OURS = b"""\
 \tgpgSign = false
 [diff]
 \tignoreSubmodules = dirty
+[filter "unset"]
+\trequired = true
+[filter "unspecified"]
+\trequired = true
 [gc]
 \tauto = 0
 [index]
@@ -93,15 +99,27 @@ class Settings:
         excludes: whether ignore rules lie where ``core.excludesFile`` says.
         ignores_case: ``core.ignoreCase``.
         per_worktree: whether ``config.worktree`` counts as well.
+        sparse: ``core.sparseCheckout``.
+        sparse_cone: ``core.sparseCheckoutCone``.
         wide: whether objects have names of SHA-256.
     """
 
-    __slots__ = ("carried", "excludes", "ignores_case", "per_worktree", "wide", "withheld")
+    __slots__ = (
+        "carried",
+        "excludes",
+        "ignores_case",
+        "per_worktree",
+        "sparse",
+        "sparse_cone",
+        "wide",
+        "withheld",
+    )
 
     def __init__(self) -> None:
         self.carried = b""
         self.withheld: list[str] = []
         self.excludes = self.ignores_case = self.per_worktree = self.wide = False
+        self.sparse = self.sparse_cone = False
 
     def take(self, text: bytes, name: str) -> None:
         """Take in a file of settings; those of a later one go before.
@@ -117,11 +135,9 @@ class Settings:
             self.withheld.append(f".git/{name} cannot be read: {error}")
 
     def _take(self, section: bytes, within: bytes, key: bytes, value: bytes | None) -> None:
-        shown = (section + (b"." + within if within else b"") + b"." + key).decode(
-            "utf-8", "backslashreplace"
-        )
+        shown = (section + b"." + key).decode("ascii")  # what stands in quotes may be a path of some machine
         if section in {b"include", b"includeif"} and key == b"path" and value:
-            self.withheld.append(f"{shown[:80]} names settings that this run does not see")
+            self.withheld.append(f"{shown} names settings that this run does not see")
         elif within:
             return
         elif key in _CARRIED.get(section, ()):
@@ -141,6 +157,10 @@ class Settings:
             self.excludes = bool(value) and value != b"/dev/null"
         elif key == b"attributesfile" and value not in {None, b"", b"/dev/null"}:
             self.withheld.append("core.attributesFile names attributes that this run does not see")
+        elif key == b"sparsecheckout":
+            self.sparse = not _is_false(value)
+        elif key == b"sparsecheckoutcone":
+            self.sparse_cone = not _is_false(value)
         elif key == b"worktree":
             self.withheld.append("core.worktree says that its files are elsewhere")
         elif key == b"bare" and not _is_false(value):

@@ -27,7 +27,7 @@ from sandbox_runner.guest.git_nested import mode_at, moved
 from sandbox_runner.guest.origin import Origin, content_of
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.paths import PATH_LIMIT
-from sandbox_runner.guest.repository import NEXT, OWN, THEIRS, Repository
+from sandbox_runner.guest.repository import NEXT, OWN, SHAPING, THEIRS, Repository, failure
 from sandbox_runner.guest.tree_records import DIRECTORY, EXCLUDED, FILE, LINK, read_scan
 from sandbox_runner.guest.tree_walk import Limits, walk
 
@@ -44,6 +44,8 @@ _SHOWN = 300
 _TICK_NS = 100_000_000  # far more than the steps in which a file's time of change goes
 _ANCESTORS = 1_000_000
 _LINKED = b"160000"  # the mode of another repository's commit
+_LEFT_OUT = "this commit would not be git's own: left out of the copy, and it may change what is committed: "
+_MODULES = ("--ignore-submodules=dirty",)  # goes before what .gitmodules says of each
 _NO_FILTER = (b"unspecified", b"unset")
 _NOTHING = {
     False: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
@@ -57,7 +59,7 @@ class Staged:
     Attributes:
         index: from which the commit is made.
         changed: git's status letter, a blank, and the path, of what differs from the last commit in it.
-        left: the same of what the user had staged and what is untracked, both not part of it.
+        left: the same of what the user had staged, edited and not tracked, none of it part of the commit.
     """
 
     __slots__ = ("changed", "index", "left")
@@ -97,13 +99,16 @@ class _Stage:
 
     def run(self) -> Staged:
         repository = self._repository
+        self._must_be_whole()
         repository.must_be_at_rest()
+        repository.must_replace_nothing()
         self._list()
         paths = self._different() if self._all else self._changed()
         if not paths:
             raise _nothing()
         self._must_equal_git(paths)
         repository.begin()
+        self._must_be_wanted(paths)
         index = NEXT
         if not self._all:
             index = OWN
@@ -147,7 +152,7 @@ class _Stage:
         """Where an index differs from the last commit: status letters and paths."""
         base = self._repository.before or _NOTHING[self._repository.settings.wide]
         output = self._repository.must(
-            ["diff-index", "--cached", "--name-status", "--no-renames", "-z", base, "--"],
+            ["diff-index", "--cached", "--name-status", "--no-renames", *_MODULES, "-z", base, "--"],
             limit=_PATHS_LIMIT,
             index=index,
         )
@@ -175,11 +180,14 @@ class _Stage:
     def _changed(self) -> list[bytes]:
         """Every path of which this run changed what git would commit."""
         others, committed = set(self._others), self._committed()
+        alike = set()  # git does not list what it takes for a tracked path of other case
+        if self._repository.settings.ignores_case:
+            alike = {path.lower() for path in self._tracked}
         present, paths = set(), []
         for path, content in self._walk():
             present.add(path)
             changed = path in committed or self._origin.changed(self._prefix + path, content)
-            if changed and (path in self._tracked or path in others):
+            if changed and (path in self._tracked or path in others or path.lower() in alike):
                 paths.append(path)
         for path, (mode, _tag) in self._tracked.items():
             if mode == _LINKED:
@@ -209,18 +217,21 @@ class _Stage:
         The origin has digests of the references alone, so it is looked for among the last commit's ancestors.
         """
         repository, references = self._repository, self._origin.references
-        git = self._prefix + b".git/"
-        loose = references.get(git + (repository.ref or b"HEAD"))
-        if loose is None:
-            packed = references.get(git + b"packed-refs")
-            if packed is None:
-                return _NOTHING[repository.settings.wide]
-            text = repository.packed_references()
-            if packed[2:] != sha256.new(text).digest():
-                return None
-            return git_files.packed(text, repository.ref or b"HEAD") or _NOTHING[repository.settings.wide]
         if repository.before is None:
             return None
+        git = self._prefix + b".git/"
+        loose = references.get(git + (repository.ref or b"HEAD"))
+        tip = None
+        if loose is None:
+            packed, text = references.get(git + b"packed-refs"), repository.packed_references()
+            if packed is not None:
+                if packed[2:] != sha256.new(text).digest():
+                    return None
+                tip = git_files.packed(text, repository.ref or b"HEAD")
+            if tip is None:  # unborn, unless this is another branch than in the beginning
+                head = references.get(git + b"HEAD", b"")[2:]
+                same = head == sha256.new(repository.head).digest()
+                return _NOTHING[repository.settings.wide] if same else None
         for limit in (1, _ANCESTORS):  # mostly nothing was committed yet
             listed = repository.before.encode() + b"\n"
             if limit > 1:
@@ -228,8 +239,9 @@ class _Stage:
                     ["rev-list", f"--max-count={limit}", repository.before], limit=_PATHS_LIMIT
                 )
             for line in listed.splitlines(keepends=True):
-                if sha256.new(line).digest() == loose[2:]:
-                    return line.decode().strip()
+                name = line.decode().strip()
+                if name == tip or (loose and sha256.new(line).digest() == loose[2:]):
+                    return name
         return None
 
     def _walk(self) -> Iterable[tuple[bytes, bytes]]:
@@ -287,47 +299,121 @@ class _Stage:
                 )
             if self._tracked.get(path, (b"", b"H"))[1] in b"Ss":
                 raise StepError("outside of the sparse checkout: " + _shown(path))
+        self._must_see_rules(paths)
         self._must_know_attributes(paths)
         if settings.ignores_case:
-            names = {path.lower(): path for path in self._tracked}
-            for path in paths:
-                if names.get(path.lower(), path) != path and path not in self._tracked:
+            self._must_be_alone([path for path in paths if path not in self._tracked])
+
+    def _must_be_whole(self) -> None:
+        """What was left out of the copy is not known, and may be what makes the commit what it is."""
+        git = self._prefix + b".git"
+        if self._origin.lacks(git):
+            return  # this repository is another one than the user's
+        for path in (*SHAPING, self._repository.ref or b"HEAD"):
+            if self._origin.lacks(git + b"/" + path):
+                raise StepError(_LEFT_OUT + ".git/" + _shown(path))
+
+    def _must_see_rules(self, paths: Sequence[bytes]) -> None:
+        """The same of the files that say of each path whether and how it is committed."""
+        if not self._origin.left_out:
+            return
+        places: dict[bytes, bool] = {}  # whether anything new is there
+        for path in paths:
+            at = len(path)
+            while at >= 0:
+                at = path.rfind(b"/", 0, at)
+                place = path[: at + 1]
+                places[place] = places.get(place, False) or path not in self._tracked
+        for place, new in sorted(places.items()):
+            for name in (b".gitattributes", b".gitignore")[: 1 + new]:
+                if self._origin.lacks(self._prefix + place + name):
+                    raise StepError(_LEFT_OUT + _shown(place + name))
+
+    def _must_be_alone(self, new: Sequence[bytes]) -> None:
+        """Git takes a new path, or a directory on its way, for a known one of other case."""
+        names: dict[bytes, bytes] = {}
+        for path in self._tracked:
+            for start in _starts(path):
+                names[start.lower()] = start
+        for path in new:
+            for start in _starts(path):
+                known = names.setdefault(start.lower(), start)
+                if known != start:
                     raise StepError(
-                        f"core.ignoreCase is on, and {_shown(path)} differs from "
-                        f"{_shown(names[path.lower()])} by case alone"
+                        f"core.ignoreCase is on, and {_shown(start)} differs from {_shown(known)} "
+                        "by case alone"
                     )
 
+    def _must_be_wanted(self, paths: Sequence[bytes]) -> None:
+        """Git adds nothing outside of a sparse checkout: it is asked what it would do, and does nothing.
+
+        It is asked of files alone: of a repository it would run a command in there.
+        """
+        settings = self._repository.settings
+        if not settings.sparse:
+            return
+        with self._guest.identity:
+            new = [
+                path
+                for path in paths
+                if path not in self._tracked and not stat.S_ISDIR(mode_at(self._repository.tree, path))
+            ]
+        if new:
+            cone = "core.sparseCheckoutCone=" + str(settings.sparse_cone).lower()
+            options = ["-c", "core.sparseCheckout=true", "-c", cone, "-c", "advice.updateSparsePath=false"]
+            command = [*options, "add", "--dry-run", "--pathspec-from-file=-", "--pathspec-file-nul"]
+            ended, _, complaint = self._repository.git(
+                command, stdin=_joined(new), limit=_PATHS_LIMIT, index=NEXT
+            )
+            if ended.code != 0:
+                told = complaint.partition("updated in the index:")[2].strip()
+                if not told:
+                    raise failure(ended, complaint)
+                raise StepError("outside of the sparse checkout: " + _shown(told.encode()))
+
     def _must_know_attributes(self, paths: Sequence[bytes]) -> None:
-        """Attributes that are in the index alone hold, or do not, by the order in which git goes about it."""
-        for path in self._theirs:
+        """Attributes that are in an index alone hold, or do not, by the order in which git goes about it."""
+        tree = self._repository.tree
+        for path in dict.fromkeys((*self._theirs, *paths)):
             above, _, name = path.rpartition(b"/")
             if name != b".gitattributes":
                 continue
             with self._guest.identity:
-                there = stat.S_ISREG(mode_at(self._repository.tree, path))
-            if not there and any(other.startswith(above) for other in paths):
+                there = stat.S_ISREG(mode_at(tree, path))
+                others = (other for other in paths if other != path and _is_within(other, above))
+                if there or not any(stat.S_ISREG(mode_at(tree, other)) for other in others):
+                    continue
+            if path in self._theirs:
                 raise StepError(
                     "this commit would not be git's own: attributes are staged that no file has: "
                     + _shown(path)
                 )
+            raise StepError(
+                "this commit would not be git's own: attributes go together with a change of what they "
+                "held for: " + _shown(path)
+            )
 
     def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
         """No filter runs here, and what it would have kept out of the commit must not get in."""
         with self._guest.identity:
             files = [path for path in paths if stat.S_ISREG(mode_at(self._repository.tree, path))]
-        if not files:
-            return
-        said = self._repository.must(
-            ["check-attr", "-z", "--stdin", "filter"], stdin=_joined(files), limit=_PATHS_LIMIT, index=index
-        )
-        fields = said.split(b"\0")[:-1]
-        for path, value in zip(fields[::3], fields[2::3]):  # noqa: B905 - as above
+        for path, value in self._filters(files, index).items():
             if value not in _NO_FILTER:
                 raise StepError(
                     f"the filter {_shown(value)} applies to {_shown(path)}, and no filter runs here: "
                     "commit it yourself, or take the attribute away",
                     {"filter": _shown(value), "path": _shown(path)},
                 )
+
+    def _filters(self, paths: Sequence[bytes], index: str) -> dict[bytes, bytes]:
+        """The filter of every path."""
+        if not paths:
+            return {}
+        said = self._repository.must(
+            ["check-attr", "-z", "--stdin", "filter"], stdin=_joined(paths), limit=_PATHS_LIMIT, index=index
+        )
+        fields = said.split(b"\0")[:-1]
+        return dict(zip(fields[::3], fields[2::3]))  # noqa: B905 - as above
 
     # -- staging --------------------------------------------------------------------------------------------
 
@@ -366,8 +452,35 @@ class _Stage:
             at += len(line)
 
     def _left(self, taken: set[bytes]) -> list[bytes]:
-        staged = [letter + b" " + path for path, letter in self._theirs.items() if path not in taken]
-        return [*staged, *(b"? " + path for path in self._others if path.rstrip(b"/") not in taken)]
+        left = {path: letter for path, letter in self._theirs.items() if path not in taken}
+        if not self._all:
+            for path, letter in self._edited().items():
+                if path not in taken:
+                    left.setdefault(path, letter)
+        left.update((path, b"?") for path in self._others if path.rstrip(b"/") not in taken)
+        return [letter + b" " + path for path, letter in left.items()]
+
+    def _edited(self) -> dict[bytes, bytes]:
+        """What differs from the index after the commit, as far as no filter is in between: status letters.
+
+        All files are read for it. Until something foreign runs, what the guest writes is the run's.
+        """
+        guest, name = self._guest, self._repository.name
+        if name in guest.edited and not guest.config.shared:
+            return guest.edited[name]
+        listed = self._repository.must(
+            ["ls-files", "-z", "-t", "--deleted", "--modified"], limit=_PATHS_LIMIT, index=NEXT
+        )
+        found = {line[2:]: line[:1] for line in listed.split(b"\0")[:-1] if line.startswith(b"C ")}
+        filters = self._filters(sorted(found), NEXT)
+        edited = {path: b"M" for path in found if filters[path] in _NO_FILTER}
+        for line in listed.split(b"\0")[:-1]:  # what is gone is told twice
+            if line.startswith(b"R "):
+                edited.pop(line[2:], None)
+                if not self._origin.lacks(self._prefix + line[2:]):
+                    edited[line[2:]] = b"D"
+        guest.edited[name] = dict(sorted(edited.items()))
+        return guest.edited[name]
 
 
 def _nothing() -> StepError:
@@ -381,6 +494,19 @@ def _joined(paths: Iterable[bytes]) -> bytes:
 def _shown(name: bytes) -> str:
     text = name.decode("utf-8", "backslashreplace")
     return text if len(text) <= _SHOWN else "..." + text[-_SHOWN:]
+
+
+def _starts(path: bytes) -> Iterable[bytes]:
+    """A path and every directory on its way."""
+    at = path.find(b"/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
+    yield path
+
+
+def _is_within(path: bytes, directory: bytes) -> bool:
+    return not directory or path.startswith(directory + b"/")
 
 
 def _is_git(path: bytes) -> bool:

@@ -45,7 +45,7 @@ ORIGIN_BYTES = 256 << 20
 
 REFERENCES = (b"HEAD", b"packed-refs")
 """What says where a repository is, beside all that is below its ``refs``."""
-_KINDS = (DIRECTORY, FILE, LINK, OMISSION)
+_KINDS = (DIRECTORY, FILE, LINK)
 
 
 class Origin:
@@ -54,19 +54,21 @@ class Origin:
     Attributes:
         entries: outside of every ``.git``, and those of that name themselves.
         references: what says below a ``.git`` where its HEAD is.
-        unknown: what was there and could not be read, with all that is below it: nothing there is the run's.
+        left_out: what was there, in this place or in the directory that was copied, and was not taken down.
+        unknown: that in this place, with all that is below it: nothing there is the run's.
     """
 
-    __slots__ = ("_left", "entries", "references", "unknown")
+    __slots__ = ("_left", "entries", "left_out", "references", "unknown")
 
     def __init__(self) -> None:
         self.entries: dict[bytes, bytes] = {}
         self.references: dict[bytes, bytes] = {}
+        self.left_out: set[bytes] = set()
         self.unknown: set[bytes] = set()
         self._left = ORIGIN_BYTES
 
-    def take(self, body: bytes) -> None:
-        """Take in scan records.
+    def take(self, body: bytes, *, here: bool = False) -> None:
+        """Take in scan records, of what is ``here`` or of what was copied.
 
         Raises:
             ValueError: they are none, or more than ``ORIGIN_BYTES``.
@@ -75,10 +77,12 @@ class Origin:
         if self._left < 0:
             raise ValueError(f"an origin is longer than {ORIGIN_BYTES >> 20} MiB")
         for entry in read_scan(body):
-            if entry.kind not in _KINDS or not belongs(entry.path):
-                continue
             if entry.kind == OMISSION:
-                self.unknown.add(entry.path)
+                self.left_out.add(entry.path)
+                if here:
+                    self.unknown.add(entry.path)
+            elif entry.kind not in _KINDS or not belongs(entry.path):
+                continue
             elif b".git" in entry.path.split(b"/")[:-1]:
                 self.references[entry.path] = content_of(entry)
             else:
@@ -94,10 +98,19 @@ class Origin:
 
     def knows_not(self, path: bytes) -> bool:
         """Whether what was at a path is unknown."""
-        if not self.unknown:
-            return False
-        parts = path.split(b"/")
-        return any(b"/".join(parts[:count]) in self.unknown for count in range(1, len(parts) + 1))
+        return _is_within(path, self.unknown)
+
+    def lacks(self, path: bytes) -> bool:
+        """Whether what was at a path, if there was anything, was left out."""
+        return _is_within(path, self.left_out)
+
+
+def _is_within(path: bytes, places: set[bytes]) -> bool:
+    """Whether a path is one of these or below one."""
+    if not places:
+        return False
+    parts = path.split(b"/")
+    return any(b"/".join(parts[:count]) in places for count in range(1, len(parts) + 1))
 
 
 def belongs(path: bytes) -> bool:
@@ -117,11 +130,11 @@ def pack_origin(entries: Iterable[tuple[int, int, bytes, bytes]]) -> Iterator[by
     """For the host: what of a tree is part of an origin, in bodies of about ``BODY_BYTES``.
 
     Args:
-        entries: kind, executable bit, SHA-256 and path of each.
+        entries: kind, executable bit, SHA-256 and path of each; of what was left out, kind and path.
     """
     body = bytearray()
     for kind, executable, digest, path in entries:
-        if belongs(path):
+        if kind == OMISSION or belongs(path):
             body += pack_scan(kind, executable, 0, digest, path)
         if len(body) >= BODY_BYTES:
             yield bytes(body)
@@ -142,7 +155,7 @@ def origin(guest: Guest, header: Mapping[str, Any], body: bytes) -> Iterator[tup
     if header.get("here") is True:
         # A user's own directory: nothing in it is changed so that it can be read.
         for _answer, part in load("sandbox_runner.guest.tree").scan(guest.root, _ALL, b""):
-            guest.origin.take(part)
+            guest.origin.take(part, here=True)
             yield {"more": True}, b""
     yield {"more": False}, b""
 

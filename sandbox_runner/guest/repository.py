@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from sandbox_runner.guest.context import Guest
 
-__all__ = ["NEXT", "OWN", "THEIRS", "Repository", "failure"]
+__all__ = ["NEXT", "OWN", "SHAPING", "THEIRS", "Repository", "failure"]
 
 THEIRS, NEXT, OWN = ".git/index", "next", "own"
 """Indices: the one of the repository, what takes its place after the commit, and one of our own."""
@@ -58,7 +58,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWN = "repository.git"
 
 # What changes what a commit is, copied for git; and what is written.
-_COPIED = (b"info/attributes", b"info/exclude", b"shallow")
+_COPIED = (b"info/attributes", b"info/exclude", b"info/sparse-checkout", b"shallow")
 _WRITTEN = (b"COMMIT_EDITMSG", b"logs/HEAD", b"index")
 _BORROWED = b"objects/info/alternates"
 _INDEX_LIMIT = 256 << 20
@@ -72,6 +72,14 @@ _UNFINISHED = (
     (b"sequencer", "a cherry-pick or revert of several commits"),
 )
 """What git keeps at the top of a ``.git`` while something of the user's is under way there."""
+
+_REPLACED = b"refs/replace"
+SHAPING = (
+    *(b"HEAD", b"commondir", b"config", b"config.worktree", b"index", b"packed-refs"),
+    *(*_COPIED, _BORROWED, _REPLACED),
+    *(name for name, _ in _UNFINISHED),
+)
+"""What below a ``.git`` changes what a commit is, beside the branch."""
 
 
 class Repository:
@@ -87,6 +95,7 @@ class Repository:
         before: the commit that it is at, ``None`` where there is none yet.
         created: whether there was no repository before.
         below: the directory's components below the workspace.
+        head: the text of its HEAD.
         settings: what its own configuration says of commits.
         tree: the directory, open.
 
@@ -105,6 +114,7 @@ class Repository:
         "before",
         "below",
         "created",
+        "head",
         "name",
         "ref",
         "settings",
@@ -121,6 +131,7 @@ class Repository:
         self.ref: bytes | None = None
         self.before: str | None = None
         self.below = normal(path)
+        self.head = b""
         self.settings = Settings()
         self._git = self._own = self._scratch = -1
         self._index: bytes | None = None  # the repository's, as it was
@@ -182,10 +193,10 @@ class Repository:
                 "GIT_WORK_TREE": place,
             },
         )
-        surveyed, settled = self._guest.surveyed, self._guest.settled
+        known = self._guest.surveyed, self._guest.settled, self._guest.edited
         ended = run(self._guest, program, max(0.0, self._until - time.monotonic()))
         # Git makes files and directories in a ``.git``, no pipe or link where it looks, and no other file.
-        self._guest.surveyed, self._guest.settled = surveyed, settled
+        self._guest.surveyed, self._guest.settled, self._guest.edited = known
         if ended.timed_out or ended.signal is not None:
             raise StepError(f"git {arguments[0]}: {ended.manner()}", {"exhausted": ended.exhausted})
         if output.cut:
@@ -219,6 +230,19 @@ class Repository:
         if _LOCK in self._names:
             raise StepError("file exists: .git/index.lock; another git is at work, or died")
 
+    def must_replace_nothing(self) -> None:
+        """See that git would take every object for itself (``git replace``).
+
+        Raises:
+            StepError: it would take another for one.
+        """
+        with self._guest.identity:
+            found = git_files.names(self._git, _REPLACED)
+        if found or b" %s/" % _REPLACED in self.packed_references():
+            raise StepError(
+                "this commit would not be git's own: objects are replaced by others (refs/replace)"
+            )
+
     def begin(self) -> None:
         """Make ``NEXT`` from the repository's index."""
         with self._guest.identity:
@@ -249,7 +273,10 @@ class Repository:
             commit = git_files.loose(self._own, place)
             if commit is None or commit == self.before:
                 raise StepError("git made no commit")
-            git_files.must_be_file(self._git, _object_path(commit), missing=False)
+            loose = git_files.must_be_file(self._git, _object_path(commit))
+        if not loose:  # the very same commit is in a pack already
+            self.must(["cat-file", "-e", commit])
+        with self._guest.identity:
             index = git_files.read(self._own, NEXT.encode(), _INDEX_LIMIT)
 
             def move() -> None:
@@ -323,8 +350,8 @@ class Repository:
                 "unsupported repository: .git/config.sandbox-kept is its configuration as it was, "
                 "left by a call that died; rename it to .git/config"
             )
-        head = self._head()
-        self.ref = git_files.branch_of(head)
+        self.head = self._head()
+        self.ref = git_files.branch_of(self.head)
         if self.ref == b"refs/heads/.invalid":
             raise StepError("unsupported repository: references are kept in a reftable: " + self.name)
         self.before = self._at()
@@ -343,9 +370,9 @@ class Repository:
             entries = self._guest.surveyed[self.name] = survey(self.tree, self._within())
         allowed = _allowed_s(self.tree, entries, shared=self._guest.config.shared)
         self._until = began + min(allowed, self._guest.config.limits.call_s)
-        self._make_own(head)
+        self._make_own()
 
-    def _make_own(self, head: bytes) -> None:
+    def _make_own(self) -> None:
         scratch = self._guest.config.scratch[0]
         try:
             self._scratch = os.open(scratch, _DIRECTORY)
@@ -359,7 +386,7 @@ class Repository:
         except OSError as error:
             raise step_error(error, scratch) from None
         git_files.write_new(self._own, _CONFIG, OURS + self.settings.carried)
-        git_files.write_new(self._own, b"HEAD", head)
+        git_files.write_new(self._own, b"HEAD", self.head)
         if self.ref is not None and self.before is not None:
             git_files.write_new(self._own, self.ref, self.before.encode() + b"\n")
         for path in filter(self._may_have, _COPIED):

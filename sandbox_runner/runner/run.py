@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox_runner.errors import ExitCode, InterruptedRunError, OutOfMemoryError, SandboxRunnerError
 from sandbox_runner.guest.origin import pack_origin
+from sandbox_runner.guest.tree_records import OMISSION
 from sandbox_runner.policy import Admission, GuardedWorld, Policy, Privileges, refused_outcome
 from sandbox_runner.record import (
     ImageInfo,
@@ -214,8 +215,10 @@ class Run:
         if self.wishes.bind:  # what a base leaves out is in the user's directory all the same
             sandbox.note_present()
         elif origin is not None:
-            entries = self.store.entries(origin)
-            packed = pack_origin((e.kind, e.executable, e.digest, e.path) for e in entries)
+            entries = ((e.kind, e.executable, e.digest, e.path) for e in self.store.entries(origin))
+            omissions = self.store.show(origin).omissions
+            left_out = ((OMISSION, omission.reason, bytes(32), omission.path) for omission in omissions)
+            packed = pack_origin((*left_out, *entries))
             sandbox.note_origin(packed, filled=base is not None and origin == base.digest)
 
     def _replay(

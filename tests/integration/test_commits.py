@@ -103,6 +103,23 @@ def test_a_run_commits_what_the_runs_changed_that_its_base_came_from(
     assert (divergence, [check.ok for check in checks]) == (None, [True])
 
 
+@pytest.mark.parametrize("left_out", [".gitattributes", "index", "info", "main"])
+def test_a_run_makes_no_commit_where_the_copy_lacks_what_shapes_it(
+    runner: Runner, work: Path, left_out: str
+) -> None:
+    write = {"op": "FILE_WRITE", "path": "new.key", "content": "secret\n"}
+    (work / ".git/info/attributes").write_bytes((work / ".gitattributes").read_bytes())
+    first = runner.run(trail(write), workspace=work, exclude=(left_out,))
+    assert first.result is not None
+    for record in (
+        runner.run(trail(write, COMMIT), workspace=work, exclude=(left_out,)),
+        runner.run(trail(COMMIT), base=first.result.snapshot),
+    ):
+        *_, refused = (line.fact for line in record.calls())
+        assert refused["status"] == "failed"
+        assert "left out of the copy" in refused["outcome"]
+
+
 def test_in_a_shared_directory_what_was_there_is_the_users_though_no_copy_has_it(
     runner: Runner, work: Path
 ) -> None:

@@ -75,7 +75,7 @@ def guest_in(folder: Path, **config: Any) -> Iterator[Guest]:
     guest.identity = Plain()  # type: ignore[assignment]
     guest.root = os.open(folder / "workspace", os.O_RDONLY)
     guest.ledger = Ledger(guest.config)
-    guest.bundles, guest.server, guest.index, guest.surveyed = {}, None, None, {}
+    guest.bundles, guest.server, guest.index, guest.surveyed, guest.edited = {}, None, None, {}, {}
     guest.origin = guest.settled = None
     guest.believed, guest.memory_reached = (), 0
     guest._folder, guest._folder_names = guest.root, []

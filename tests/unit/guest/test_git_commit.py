@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ class Bench:
 
     def commit(self, repo: str = "0") -> dict[str, Any]:
         self.guest.surveyed = {}
+        self.guest.edited = {}
         return answer_call(self.guest, {"method": "git_commit", "args": {"repo": repo, "message": "m"}}, b"")
 
 
@@ -133,17 +135,19 @@ def test_what_the_run_removes_is_committed_as_deleted(bench: Bench, stage: str) 
 
 
 def test_what_the_user_had_not_committed_stays_so_and_is_named(bench: Bench) -> None:
-    bench.seed(staged="1\n", edited="1\n", a="1\n")
+    bench.seed(staged="1\n", edited="1\n", gone="1\n", a="1\n", key="1", _gitattributes="key filter=rot\n")
     bench.write(staged="2\n", new="2\n")
     bench.git("add", "staged")
     bench.write(edited="2\n", untracked="2\n", staged="3\n")
     bench.git("add", "-N", "new")
+    bench.write(key="what the filter took for 1")
+    (bench.work / "gone").unlink()
     before = bench.git("status", "--porcelain")
     bench.begin()
     bench.write(a="2\n")
     details = bench.commit()["details"]
     assert details["changed"] == ["M a"]
-    assert details["left_uncommitted"] == ["A new", "M staged", "? untracked"]
+    assert details["left_uncommitted"] == ["A new", "M staged", "M edited", "D gone", "? untracked"]
     assert bench.git("status", "--porcelain") == before
 
 
@@ -191,6 +195,196 @@ def test_a_return_to_nothing_is_committed_in_a_repository_that_had_no_commit(ben
     bench.commit()
     (bench.work / "a.txt").unlink()
     assert bench.commit()["details"]["changed"] == ["D a.txt"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("branch", ["made", "ahead"])
+def test_on_another_branch_than_in_the_beginning_the_users_own_stays_so(
+    bench: Bench, branch: str, packed: bool
+) -> None:
+    bench.seed(a_txt="1", big_txt="1", mine_txt="1")
+    bench.git("checkout", "-qb", "ahead")
+    bench.write(mine_txt="2", big_txt="2")
+    bench.git("commit", "-qam", "two")
+    if packed:
+        bench.git("pack-refs", "--all")
+    bench.git("checkout", "-q", "main")
+    bench.write(mine_txt="the user's")
+    (bench.work / "big.txt").unlink()
+    bench.begin()
+    bench.git("branch", "made")
+    bench.git("symbolic-ref", "HEAD", "refs/heads/" + branch)
+    bench.git("read-tree", "HEAD")
+    bench.write(a_txt="2")
+    assert bench.commit()["details"]["changed"] == ["M a.txt"]
+    bench.write(a_txt="3", new_txt="1")
+    assert bench.commit()["details"]["changed"] == ["M a.txt", "A new.txt"]
+
+
+def test_a_branch_that_was_led_to_another_ones_commits_says_nothing_of_what_the_run_did(bench: Bench) -> None:
+    bench.seed(a_txt="1", mine_txt="1")
+    bench.git("checkout", "-qb", "other")
+    bench.write(mine_txt="2")
+    bench.git("commit", "-q", "--amend", "-am", "two")
+    bench.git("checkout", "-q", "main")
+    bench.git("pack-refs", "--all")
+    bench.write(mine_txt="the user's")
+    bench.begin()
+    bench.git("reset", "-q", "other")
+    bench.write(a_txt="2")
+    assert bench.commit()["details"]["changed"] == ["M a.txt"]
+
+
+@pytest.mark.parametrize("stage", ["changed", "all"])
+@pytest.mark.parametrize("name", ["rot", "unset", "unspecified"])
+def test_a_filter_is_refused_whatever_its_name(bench: Bench, name: str, stage: str) -> None:
+    vars(bench.guest.config.git)["stage"] = stage
+    bench.seed(_gitattributes=f"*.key filter={name}\n")
+    bench.begin()
+    bench.write(s_key="top secret\n")
+    refused = bench.commit()
+    assert refused["status"] == "failed"
+    assert name in refused["text"]
+    assert "s.key" in refused["text"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("config", "index", "HEAD", "refs/heads/main", "refs", "packed-refs", "MERGE_HEAD"),
+        *("info", "info/attributes", "info/exclude", "info/sparse-checkout", "objects/info/alternates"),
+    ],
+)
+def test_no_commit_is_made_without_a_part_of_the_repository_that_was_left_out(
+    bench: Bench, place: str
+) -> None:
+    bench.seed(a_txt="1")
+    bench.begin()
+    assert bench.guest.origin is not None
+    bench.guest.origin.left_out.add(b".git/" + place.encode())
+    bench.write(a_txt="2")
+    refused = bench.commit()
+    assert "left out of the copy" in refused["text"]
+    assert place in refused["text"]
+
+
+@pytest.mark.parametrize(
+    ("place", "taken"),
+    [
+        (".gitattributes", []),
+        (".gitignore", ["a.txt", "d/a.txt"]),
+        ("d/.gitattributes", ["a.txt", "new.txt"]),
+        ("d/.gitignore", ["a.txt", "d/a.txt", "new.txt"]),
+        ("d", ["a.txt", "new.txt"]),
+        (".git/hooks", ["a.txt", "d/a.txt", "new.txt", "d/new.txt"]),
+        (".git", ["a.txt", "d/a.txt", "new.txt", "d/new.txt"]),
+    ],
+)
+def test_no_path_is_committed_whose_rules_were_left_out(bench: Bench, place: str, taken: list[str]) -> None:
+    for path in ("a.txt", "d/a.txt", "new.txt", "d/new.txt"):
+        for found in bench.work.iterdir() if bench.work.exists() else ():
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+        bench.seed(a_txt="1", d__a_txt="1")
+        bench.begin()
+        assert bench.guest.origin is not None
+        bench.guest.origin.left_out.add(place.encode())
+        (bench.work / path).write_bytes(b"2")
+        answer = bench.commit()
+        assert (answer["status"] == "ok") is (path in taken), (path, answer["text"])
+        assert answer["status"] == "ok" or "left out of the copy" in answer["text"]
+
+
+@pytest.mark.parametrize("names", [("Dir/new",), ("A",), ("New", "new"), ("E/a", "e/b")])
+def test_what_differs_by_case_alone_is_refused_where_git_takes_one_for_the_other(
+    bench: Bench, names: tuple[str, ...]
+) -> None:
+    bench.seed(a="1", dir__y="1")
+    bench.git("config", "core.ignoreCase", "true")
+    bench.begin()
+    for name in names:
+        (bench.work / name).parent.mkdir(exist_ok=True)
+        (bench.work / name).write_bytes(b"2")
+    assert "by case alone" in bench.commit()["text"]
+    bench.git("config", "core.ignoreCase", "false")
+    assert bench.commit()["status"] == "ok"
+
+
+def test_a_commit_that_is_in_a_pack_already_is_made_again(bench: Bench) -> None:
+    bench.seed(a="1")
+    bench.begin()
+    bench.write(a="2")
+    first = bench.commit()["details"]["commit"]
+    bench.git("branch", "kept")
+    bench.git("reset", "-q", "--soft", "HEAD~1")
+    bench.git("reset", "-q")
+    bench.git("repack", "-adq")
+    bench.git("prune-packed")
+    assert bench.commit()["details"]["commit"] == first
+    bench.git("fsck", "--strict")
+
+
+def test_another_repositorys_new_commit_is_told_whatever_its_parent_ignores(bench: Bench) -> None:
+    nested = bench.work / "n"
+    nested.mkdir()
+    git(nested, "init", "-q")
+    git(nested, "commit", "-qm", "n", "--allow-empty")
+    bench.seed(a="1", _gitmodules='[submodule "n"]\n\tpath = n\n\turl = ./n\n\tignore = all\n')
+    bench.begin()
+    git(nested, "commit", "-qm", "n", "--allow-empty")
+    assert bench.commit()["details"]["changed"] == ["M n"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_where_objects_are_replaced_nothing_is_committed(bench: Bench, packed: bool) -> None:
+    bench.seed(a="1", b="1")
+    bench.write(b="2")
+    bench.git("commit", "-qam", "two")
+    bench.git("replace", "HEAD", "HEAD~1")
+    if packed:
+        bench.git("pack-refs", "--all")
+    bench.begin()
+    bench.write(a="2")
+    assert "objects are replaced" in bench.commit()["text"]
+    bench.git("replace", "-d", bench.git("rev-parse", "HEAD").strip())
+    assert bench.commit()["details"]["changed"] == ["M a"]
+
+
+@pytest.mark.parametrize("cone", [True, False])
+def test_nothing_new_is_committed_outside_of_a_sparse_checkout(bench: Bench, cone: bool) -> None:
+    bench.seed(a="1", within__f="1", out__f="1")
+    bench.git("sparse-checkout", "set", "--cone" if cone else "--no-cone", "within")
+    bench.begin()
+    bench.write(within__new="1")
+    assert bench.commit()["details"]["changed"] == ["A within/new"]
+    bench.write(out__new="1")
+    refused = bench.commit()
+    assert "outside of the sparse checkout: out/new" in refused["text"]
+    assert not (bench.work / ".git/index.lock").exists()
+
+
+def test_no_condition_of_an_included_file_is_told(bench: Bench) -> None:
+    bench.seed(a="1")
+    bench.git("config", "includeIf.gitdir:/home/someone/customer/.path", "x")
+    bench.begin()
+    bench.write(a="2")
+    answer = bench.commit()
+    assert "includeif.path names settings" in answer["text"]
+    assert "someone" not in repr(answer)
+
+
+@pytest.mark.parametrize("name", ["_gitattributes", "d__.gitattributes"])
+def test_attributes_that_go_are_not_committed_with_what_they_held_for(bench: Bench, name: str) -> None:
+    bench.seed(d__c_txt="a\r\n", e__c_txt="1", **{name: "*.txt -text\n"})
+    bench.git("config", "core.autocrlf", "true")
+    bench.begin()
+    place = bench.work / name.replace("__", "/").replace("_", ".")
+    place.unlink()
+    bench.write(d__n_txt="x\r\n")
+    (bench.work / "d/+.txt").write_bytes(b"x\r\n")
+    assert "attributes go" in bench.commit()["text"]
+    (bench.work / "d/+.txt").unlink()
+    (bench.work / "d/n.txt").unlink()
+    assert bench.commit()["details"]["changed"] == ["D " + place.relative_to(bench.work).as_posix()]
 
 
 def names_in(folder: Path) -> list[str]:

@@ -47,7 +47,7 @@ def test_what_could_not_be_read_is_never_the_runs_with_all_that_is_below_it() ->
     for body in pack_origin(
         [(OMISSION, 5, digest, b"shut"), (FILE, 0, digest, b"a"), (DIRECTORY, 0, digest, b"d")]
     ):
-        known.take(body)
+        known.take(body, here=True)
     assert not known.changed(b"shut", b"f")
     assert not known.changed(b"shut/x/y", b"f")
     assert known.changed(b"shuttle", b"f")

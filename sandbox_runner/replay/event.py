@@ -7,15 +7,24 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sandbox_runner.errors import VerificationError
+from sandbox_runner.replay.details import PackedDetails
+from sandbox_runner.replay.markers import ShownOperands
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.resolved import step_number
 from sandbox_runner.world.call import Status
 from sandbox_runner.world.canonical import canonical_digest, canonical_json, json_string
 
-__all__ = ["TrailEvent", "chain_link", "outcome_digest", "reference_proof", "verify_chain"]
+__all__ = [
+    "TrailEvent",
+    "chain_link",
+    "kept_operands",
+    "outcome_digest",
+    "reference_proof",
+    "verify_chain",
+]
 
 _NO_DETAILS = canonical_digest({})
 _REFERENCE_PROOF = re.compile(r"[0-9a-f]{16}")
@@ -49,7 +58,7 @@ class TrailEvent:
     Attributes:
         step_index: position in the trail, from 0.
         opcode: the operation's number.
-        operands: the resolved operands by name; for LEVEL_UP also the agent that was levelled.
+        operands: the resolved operands by name, a ``dict``; for LEVEL_UP also the agent that was levelled.
         result: the full text of the outcome.
         duration_ms: what the step took, milliseconds; 0.0 for a marker.
         timestamp: wall clock at the end of the step, seconds since the epoch.
@@ -148,6 +157,24 @@ class TrailEvent:
     def from_json(cls, text: str) -> Self:
         """Read the JSON form back; raises like ``from_dict``."""
         return cls.from_dict(json.loads(text))
+
+
+def kept_operands(event: TrailEvent) -> Mapping[str, Any]:
+    """An event's operands as it holds them, not read: what they take in memory can be measured."""
+    kept: Mapping[str, Any] = _OPERANDS.__get__(event)
+    return kept
+
+
+def _dict_of_operands(event: TrailEvent) -> dict[str, Any]:
+    kept = _OPERANDS.__get__(event)
+    if type(kept) is dict:
+        return kept
+    return dict(kept.read() if isinstance(kept, (ShownOperands, PackedDetails)) else kept)
+
+
+# The slot itself stays where the operands are held; who asks the event for them gets a dict.
+_OPERANDS: Final = TrailEvent.__dict__["operands"]
+setattr(TrailEvent, "operands", property(_dict_of_operands, _OPERANDS.__set__))  # noqa: B010 - mypy
 
 
 def verify_chain(events: Iterable[TrailEvent], start: str) -> str:

@@ -16,12 +16,13 @@ from sandbox_runner.trail import (
     Trail,
     TrailPrinter,
     TrailVerifier,
-    compile_worklog,
+    compile_file,
     concatenate,
     convert,
     file_digest,
     is_worklog,
     load,
+    naming,
     read_notes,
     read_worklog,
     verify_chain,
@@ -58,8 +59,9 @@ def compile_(
 
     A trail has no room for the descriptions, notes and times of single steps; --notes keeps them beside it.
     """
-    entries = read_worklog(read_file(worklog, "the worklog", error=TrailError))
-    trail = load(compile_worklog(entries, format=form))
+    data = read_file(worklog, "the worklog", error=TrailError)
+    with naming(worklog):
+        trail = load(compile_file(data, format=form))
     target = output or (PIPE if worklog == PIPE else str(Path(worklog).with_suffix(_SUFFIX)))
     if notes == target:
         raise TrailError(
@@ -67,7 +69,7 @@ def compile_(
         )
     _deliver(target, trail, json=json)
     if notes:
-        kept = write_notes(entries, trail)
+        kept = write_notes(read_worklog(data), trail)
         if kept:
             write_file(notes, kept)
         else:
@@ -87,13 +89,16 @@ def show(
     json: Json = False,
 ) -> None:
     """List a trail step by step; nothing in it can act on the terminal."""
-    data = _as_trail(read_file(trail, "the trail", error=TrailError))
+    with naming(trail):
+        data = _as_trail(read_file(trail, "the trail", error=TrailError))
     said = read_notes(read_file(notes, "the notes", error=TrailError), load(data)) if notes else {}
     screen = Screen(json=json)
     if not json:
-        screen.say(*TrailPrinter().print_bytecode(data, fmt=form, notes=said).split("\n"))
+        with naming(trail):
+            screen.say(*TrailPrinter().print_bytecode(data, fmt=form, notes=said).split("\n"))
         return
-    loaded = load(data)
+    with naming(trail):
+        loaded = load(data)
     steps = [
         {"step": step.index, "opcode": step.opcode.name, "arguments": dict(step.arguments)}
         | ({"notes": dict(said[step.index])} if step.index in said else {})
@@ -142,7 +147,7 @@ def concat(
     """Join trails into one: the frame of the first, the steps of all, the worst status."""
     if len(trails) < 2 or output is None:
         raise TrailError("concat joins two or more trails into a file; give them, and the file with -o FILE")
-    loaded = [load(read_file(name, "the trail", error=TrailError)) for name in trails]
+    loaded = [_loaded(name) for name in trails]
     _deliver(output, load(concatenate(loaded)), json=json)
 
 
@@ -156,7 +161,7 @@ def convert_(
     """Write the same trail in another version of the format; converting back gives the same bytes."""
     if output is None:
         raise TrailError("convert writes a file; name it with -o FILE")
-    converted = convert(load(read_file(trail, "the trail", error=TrailError)), to)
+    converted = convert(_loaded(trail), to)
     _deliver(output, load(converted), json=json)
 
 
@@ -172,8 +177,14 @@ def _deliver(target: str, trail: Trail, *, json: bool) -> None:
         screen.say(f"{printable(target)}: {_words(trail)}")
 
 
+def _loaded(name: str) -> Trail:
+    data = read_file(name, "the trail", error=TrailError)
+    with naming(name):
+        return load(data)
+
+
 def _as_trail(data: bytes) -> bytes:
-    return compile_worklog(read_worklog(data)) if is_worklog(data) else data
+    return compile_file(data) if is_worklog(data) else data
 
 
 def _words(trail: Trail) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,10 +16,10 @@ from sandbox_runner.errors import ExitCode, TrailError
 from sandbox_runner.trail import (
     Trail,
     TrailPrinter,
-    TrailVerifier,
     compile_file,
     concatenate,
     convert,
+    examine,
     file_digest,
     is_worklog,
     load,
@@ -28,6 +29,7 @@ from sandbox_runner.trail import (
     verify_chain,
     write_notes,
 )
+from sandbox_runner.trail.findings import MAX_FINDINGS, errors_in
 
 __all__ = ["app"]
 
@@ -120,19 +122,19 @@ def verify(
     screen = Screen(json=json)
     sound, contents = True, [read_file(name, "the trail", error=TrailError) for name in trails]
     for name, data in zip(trails, contents, strict=True):
-        verifier = TrailVerifier()
-        verified = verifier.verify_bytecode(data)
+        findings = tuple(islice(examine(data), MAX_FINDINGS))
+        verified = not errors_in(findings)
         sound = sound and verified
         if json:
-            findings = [
+            told = [
                 {"severity": found.severity.value, "code": found.code, "text": found.text, "step": found.step}
-                for found in verifier.findings
+                for found in findings
             ]
-            screen.data({"trail": name, "sha256": file_digest(data), "ok": verified, "findings": findings})
+            screen.data({"trail": name, "sha256": file_digest(data), "ok": verified, "findings": told})
             continue
         status = screen.paint("ok", "ok") if verified else screen.paint("FAILED", "failed")
         screen.say(f"{status}  {printable(name)}  sha256 {file_digest(data)}")
-        screen.say(*(f"    {found.severity.value}: {printable(str(found))}" for found in verifier.findings))
+        screen.say(*(f"    {found.severity.value}: {printable(str(found))}" for found in findings))
     if chain and sound:
         sound = _check_chain(screen, trails, [load(data) for data in contents])
     return ExitCode.OK if sound else ExitCode.NOT_VERIFIED

@@ -8,6 +8,7 @@
     │   │   └── TrailVerificationError          well-formed bytes that must not be replayed: ``findings``
     │   ├── PolicyError                     a policy file: ``source``, ``line``
     │   ├── ConfigurationError              a setting, flag or configuration file
+    │   │   └── ArgumentError (TypeError, ValueError)   an argument of a Python call
     │   ├── OutputError                     a file that was named for the answer cannot be written
     │   ├── WorkspaceError                  a workspace directory
     │   └── SnapshotError                   a snapshot that cannot be found, read or restored
@@ -34,6 +35,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 __all__ = [
+    "ArgumentError",
     "ChannelError",
     "ConfigurationError",
     "DockerError",
@@ -161,6 +163,10 @@ class PolicyError(InputError):
 
 class ConfigurationError(InputError):
     """A setting, flag or configuration file is unusable."""
+
+
+class ArgumentError(ConfigurationError, TypeError, ValueError):
+    """An argument of a Python call is of the wrong type or out of range; nothing was done."""
 
 
 class OutputError(InputError):

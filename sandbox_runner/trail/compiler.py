@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import TrailCompileError
 from sandbox_runner.trail.conversion import Format, encode, obstacle_to_v1
 from sandbox_runner.trail.draft import Draft
@@ -80,6 +80,7 @@ def _encode(draft: Draft, form: Format, limits: TrailLimits) -> bytes:
     return encode(draft.steps, draft.strings, form, limits)
 
 
+@checked
 class TrailCompiler:
     """The compiler of the reference's interface: any list of entries, framed or not.
 
@@ -90,7 +91,7 @@ class TrailCompiler:
     def __init__(self) -> None:
         self.string_table: dict[str, str] = {}
 
-    def compile(self, entries: Iterable[Mapping[str, Any]]) -> TrailProgram:
+    def compile(self, entries: Iterable[object]) -> TrailProgram:
         """A version 1 program; its strings are in ``string_table``.
 
         Raises:
@@ -111,7 +112,7 @@ class TrailCompiler:
         self.string_table = table
         return TrailProgram([_step(step, draft.descriptions.get(step.index)) for step in draft.steps])
 
-    def compile_and_encode(self, entries: Iterable[Mapping[str, Any]]) -> bytes:
+    def compile_and_encode(self, entries: Iterable[object]) -> bytes:
         """The bytes: version 1 where it holds the worklog, else version 2.
 
         Raises:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail.codec import TrailDecoder, TrailEncoder
 from sandbox_runner.trail.codec_v1 import scan
@@ -34,6 +35,7 @@ from sandbox_runner.trail.trail import examine
 __all__ = ["TrailVerifier"]
 
 
+@checked
 class TrailVerifier:
     """Verifies programs and bytes.
 

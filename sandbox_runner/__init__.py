@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sandbox_runner.errors import (
+        ArgumentError,
         ChannelError,
         ConfigurationError,
         DockerError,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "errors": (
+        "ArgumentError",
         "ChannelError",
         "ConfigurationError",
         "DockerError",
@@ -125,6 +127,7 @@ _HOME = {name: package for package, names in _NAMES.items() for name in names}
 __all__ = [
     "OPCODE_ARG_TYPES",
     "OPCODE_OPERAND_COUNT",
+    "ArgumentError",
     "Call",
     "ChannelError",
     "ConfigurationError",

@@ -4,10 +4,11 @@
     ├── InputError                      2   something the user gave is unusable
     │   ├── TrailError (ValueError)         a trail or worklog
     │   │   ├── TrailDecodeError                malformed bytes: ``offset``
-    │   │   ├── TrailCompileError               a worklog entry: ``entry``, ``key``
+    │   │   ├── TrailCompileError               a worklog entry: ``entry``, ``line``, ``key``
     │   │   └── TrailVerificationError          well-formed bytes that must not be replayed: ``findings``
     │   ├── PolicyError                     a policy file: ``source``, ``line``
     │   ├── ConfigurationError              a setting, flag or configuration file
+    │   │   └── ArgumentError (TypeError, ValueError)   an argument of a Python call
     │   ├── OutputError                     a file that was named for the answer cannot be written
     │   ├── WorkspaceError                  a workspace directory
     │   └── SnapshotError                   a snapshot that cannot be found, read or restored
@@ -34,6 +35,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 __all__ = [
+    "ArgumentError",
     "ChannelError",
     "ConfigurationError",
     "DockerError",
@@ -89,7 +91,13 @@ class InputError(SandboxRunnerError):
 
 
 class TrailError(InputError, ValueError):
-    """A trail or a worklog is unusable."""
+    """A trail or a worklog is unusable; ``source`` is its file, where it has one and that is known."""
+
+    source: str | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.source}: {text}" if self.source and self.source not in text else text
 
 
 class TrailDecodeError(TrailError):
@@ -101,14 +109,37 @@ class TrailDecodeError(TrailError):
 
 
 class TrailCompileError(TrailError):
-    """A worklog entry that cannot be compiled; ``entry`` counts from 0, ``key`` names the field."""
+    """A worklog entry that cannot be compiled.
+
+    The text names the place as people count: the first entry is entry 1, and where the worklog is a file, the
+    line of the fault or, where an entry is no good as a whole, the line on which it begins.
+
+    Attributes:
+        entry: the entry's index in the list, from 0; None where it concerns the whole worklog.
+        key: names the field.
+        line: of the file, from 1; None where the worklog is no file.
+    """
 
     def __init__(
-        self, message: str, *, entry: int | None = None, key: str | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        entry: int | None = None,
+        key: str | None = None,
+        line: int | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.entry = entry
         self.key = key
+        self.line = line
+
+    def __str__(self) -> str:
+        places = [] if self.entry is None else [f"entry {self.entry + 1}"]
+        places += [] if self.line is None else [f"line {self.line}"]
+        told = Exception.__str__(self)
+        text = f"{', '.join(places)}: {told}" if places else told
+        return f"{self.source}: {text}" if self.source else text
 
 
 class TrailVerificationError(TrailError):
@@ -132,6 +163,10 @@ class PolicyError(InputError):
 
 class ConfigurationError(InputError):
     """A setting, flag or configuration file is unusable."""
+
+
+class ArgumentError(ConfigurationError, TypeError, ValueError):
+    """An argument of a Python call is of the wrong type or out of range; nothing was done."""
 
 
 class OutputError(InputError):

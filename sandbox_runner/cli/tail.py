@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def last_lines(record: RunRecord, count: int | None) -> Iterator[CallLine]:
     """The log's lines, or the last ``count`` of them. Raises ``VerificationError`` at a damaged line."""
     if count is None:
         return record.calls()
-    return iter(deque(record.calls(), maxlen=count))
+    return iter(deque(record.calls(), maxlen=min(count, sys.maxsize)))
 
 
 def follow(record: RunRecord, *, pause_s: float = _PAUSE_S) -> Iterator[CallLine]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,18 +16,20 @@ from sandbox_runner.errors import ExitCode, TrailError
 from sandbox_runner.trail import (
     Trail,
     TrailPrinter,
-    TrailVerifier,
-    compile_worklog,
+    compile_file,
     concatenate,
     convert,
+    examine,
     file_digest,
     is_worklog,
     load,
+    naming,
     read_notes,
     read_worklog,
     verify_chain,
     write_notes,
 )
+from sandbox_runner.trail.findings import MAX_FINDINGS, errors_in
 
 __all__ = ["app"]
 
@@ -58,8 +61,9 @@ def compile_(
 
     A trail has no room for the descriptions, notes and times of single steps; --notes keeps them beside it.
     """
-    entries = read_worklog(read_file(worklog, "the worklog", error=TrailError))
-    trail = load(compile_worklog(entries, format=form))
+    data = read_file(worklog, "the worklog", error=TrailError)
+    with naming(worklog):
+        trail = load(compile_file(data, format=form))
     target = output or (PIPE if worklog == PIPE else str(Path(worklog).with_suffix(_SUFFIX)))
     if notes == target:
         raise TrailError(
@@ -67,7 +71,7 @@ def compile_(
         )
     _deliver(target, trail, json=json)
     if notes:
-        kept = write_notes(entries, trail)
+        kept = write_notes(read_worklog(data), trail)
         if kept:
             write_file(notes, kept)
         else:
@@ -87,13 +91,16 @@ def show(
     json: Json = False,
 ) -> None:
     """List a trail step by step; nothing in it can act on the terminal."""
-    data = _as_trail(read_file(trail, "the trail", error=TrailError))
+    with naming(trail):
+        data = _as_trail(read_file(trail, "the trail", error=TrailError))
     said = read_notes(read_file(notes, "the notes", error=TrailError), load(data)) if notes else {}
     screen = Screen(json=json)
     if not json:
-        screen.say(*TrailPrinter().print_bytecode(data, fmt=form, notes=said).split("\n"))
+        with naming(trail):
+            screen.say(*TrailPrinter().print_bytecode(data, fmt=form, notes=said).split("\n"))
         return
-    loaded = load(data)
+    with naming(trail):
+        loaded = load(data)
     steps = [
         {"step": step.index, "opcode": step.opcode.name, "arguments": dict(step.arguments)}
         | ({"notes": dict(said[step.index])} if step.index in said else {})
@@ -115,19 +122,19 @@ def verify(
     screen = Screen(json=json)
     sound, contents = True, [read_file(name, "the trail", error=TrailError) for name in trails]
     for name, data in zip(trails, contents, strict=True):
-        verifier = TrailVerifier()
-        verified = verifier.verify_bytecode(data)
+        findings = tuple(islice(examine(data), MAX_FINDINGS))
+        verified = not errors_in(findings)
         sound = sound and verified
         if json:
-            findings = [
+            told = [
                 {"severity": found.severity.value, "code": found.code, "text": found.text, "step": found.step}
-                for found in verifier.findings
+                for found in findings
             ]
-            screen.data({"trail": name, "sha256": file_digest(data), "ok": verified, "findings": findings})
+            screen.data({"trail": name, "sha256": file_digest(data), "ok": verified, "findings": told})
             continue
         status = screen.paint("ok", "ok") if verified else screen.paint("FAILED", "failed")
         screen.say(f"{status}  {printable(name)}  sha256 {file_digest(data)}")
-        screen.say(*(f"    {found.severity.value}: {printable(str(found))}" for found in verifier.findings))
+        screen.say(*(f"    {found.severity.value}: {printable(str(found))}" for found in findings))
     if chain and sound:
         sound = _check_chain(screen, trails, [load(data) for data in contents])
     return ExitCode.OK if sound else ExitCode.NOT_VERIFIED
@@ -142,7 +149,7 @@ def concat(
     """Join trails into one: the frame of the first, the steps of all, the worst status."""
     if len(trails) < 2 or output is None:
         raise TrailError("concat joins two or more trails into a file; give them, and the file with -o FILE")
-    loaded = [load(read_file(name, "the trail", error=TrailError)) for name in trails]
+    loaded = [_loaded(name) for name in trails]
     _deliver(output, load(concatenate(loaded)), json=json)
 
 
@@ -156,7 +163,7 @@ def convert_(
     """Write the same trail in another version of the format; converting back gives the same bytes."""
     if output is None:
         raise TrailError("convert writes a file; name it with -o FILE")
-    converted = convert(load(read_file(trail, "the trail", error=TrailError)), to)
+    converted = convert(_loaded(trail), to)
     _deliver(output, load(converted), json=json)
 
 
@@ -172,8 +179,14 @@ def _deliver(target: str, trail: Trail, *, json: bool) -> None:
         screen.say(f"{printable(target)}: {_words(trail)}")
 
 
+def _loaded(name: str) -> Trail:
+    data = read_file(name, "the trail", error=TrailError)
+    with naming(name):
+        return load(data)
+
+
 def _as_trail(data: bytes) -> bytes:
-    return compile_worklog(read_worklog(data)) if is_worklog(data) else data
+    return compile_file(data) if is_worklog(data) else data
 
 
 def _words(trail: Trail) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sandbox_runner.errors import ArgumentError
 from sandbox_runner.policy.frozen import FrozenMapping
 from sandbox_runner.policy.narrowing import Narrow, both, clauses_of_both, in_both, smallest_of_each
 from sandbox_runner.policy.paths import is_git_internal, normal_form
@@ -20,8 +21,28 @@ PERMITTED_ALWAYS: Final = frozenset({TrailOpcodes.TRAIL_BEGIN, TrailOpcodes.TRAI
 
 _ALTERNATIVES: Final = 256
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _Kind
+else:
+    _Kind = type(BaseModel)  # it has no public name
 
-class Section(BaseModel):
+
+class _Told(_Kind):
+    """A record made by hand tells what is wrong as a policy file does; pydantic's own error is no part of us.
+
+    Within another record its parts are made another way: there pydantic collects all that is wrong.
+    """
+
+    def __call__(cls, *given: Any, **named: Any) -> Any:  # noqa: N805 - of a metaclass
+        try:
+            return super().__call__(*given, **named)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, (cls.__name__, *first["loc"])))
+            raise ArgumentError(f"{place}: {first['msg']}") from error
+
+
+class Section(BaseModel, metaclass=_Told):
     """A frozen record; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

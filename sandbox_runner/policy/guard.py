@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import SandboxError
 from sandbox_runner.policy.budget import Meter, exhausted
 from sandbox_runner.policy.policy import Policy
@@ -64,6 +65,7 @@ class Refusal(Protocol):
         """One sentence why."""
 
 
+@checked
 class GuardedWorld(World):
     """A world behind a policy.
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import PolicyError
 from sandbox_runner.policy.fleet_schema import Fleet
 from sandbox_runner.policy.loading import read_policy, schema_error, seal_error
@@ -26,6 +27,7 @@ class Policy(PolicyRecord):
     """A policy: its fields are those of the file, and it judges calls by them."""
 
     @classmethod
+    @checked
     def load(cls, name_or_path: str | PathLike[str]) -> Self:
         """A shipped policy by its name (``strict``, ``default``, ``read-only``, ``unsafe-open``) or a file.
 
@@ -46,6 +48,7 @@ class Policy(PolicyRecord):
         return policy
 
     @classmethod
+    @checked
     def from_mapping(cls, mapping: Mapping[str, Any], *, source: str = "<mapping>") -> Self:
         """A policy from what a file would hold.
 
@@ -59,6 +62,7 @@ class Policy(PolicyRecord):
             key = ".".join(map(str, first["loc"])) or "the policy"
             raise PolicyError(f"policy {source}: {key}: {first['msg']}", source=source) from error
 
+    @checked
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """A copy with some fields changed, checked like a new one: pydantic's own would keep the old rules.
 
@@ -67,6 +71,7 @@ class Policy(PolicyRecord):
         """
         return type(self).from_mapping({**plain(self), **(update or {})}, source=self.name)
 
+    @checked
     def intersect(self, other: Policy) -> Policy:
         """The policy that allows what both allow, within the smaller of every limit.
 
@@ -90,6 +95,7 @@ class Policy(PolicyRecord):
         """
         return self.intersect(self.model_copy(update=options))
 
+    @checked
     def decide(self, call: Call) -> Decision:
         """Judge one call by the static rules; budgets are the guard's."""
         return self.judge.judge(call.opcode, call.arguments)

@@ -25,6 +25,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import ConfigurationError, VerificationError
 from sandbox_runner.private import check_private, make_private, open_private
 from sandbox_runner.record.files import read_bounded, store_errors, write_new
@@ -45,6 +46,7 @@ _TRUSTED: Final = "trusted"
 _LIMIT: Final = 16 * 1024
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """The half that verifies."""
@@ -74,6 +76,7 @@ class PublicKey:
         return True
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class SigningKey:
     """The half that signs; its repr shows the id and nothing else."""

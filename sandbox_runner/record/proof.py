@@ -18,6 +18,7 @@ from sandbox_runner.record.documents import RunResult, RunStatus
 from sandbox_runner.record.run_record import RunRecord
 from sandbox_runner.replay import MetaStyle, TrailEvent, build_meta_trail, verify_chain
 from sandbox_runner.replay.details import LastRead, PackedDetails, packed
+from sandbox_runner.replay.event import kept_operands
 from sandbox_runner.replay.markers import ShownOperands
 from sandbox_runner.trail import ResolvedStep, Trail, load, step_number
 from sandbox_runner.trail.operations import TrailOpcodes
@@ -49,7 +50,7 @@ def read_events(result: RunResult, trail: Trail | None, principal: str) -> list[
             operands, details = _memory(event.operands), _memory(event.details)
             if max(operands, details) > _SMALL:
                 event = _slim(event, number, trail, principal, shared)
-                operands, details = _memory(event.operands), _memory(event.details)
+                operands, details = _memory(kept_operands(event)), _memory(event.details)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerificationError(f"event {number} of {layout.RESULT} is malformed: {error!r}") from error
         room -= (
@@ -80,7 +81,7 @@ def _of_trail(event: TrailEvent, number: int, trail: Trail | None, principal: st
         return None
     try:  # as JSON: True and 1 are equal, and no two operands
         asked = orjson.dumps(_operands(trail.steps[number], trail, principal), option=orjson.OPT_SORT_KEYS)
-        if orjson.dumps(dict(event.operands), option=orjson.OPT_SORT_KEYS) != asked:
+        if orjson.dumps(event.operands, option=orjson.OPT_SORT_KEYS) != asked:
             return None
     except orjson.JSONEncodeError:  # an integer beyond 64 bits
         return None
@@ -116,7 +117,7 @@ def check_events(events: Sequence[TrailEvent], trail: Trail, principal: str) -> 
             raise VerificationError(
                 f"event {number + 1} of {layout.RESULT} is not step {step_number(number)} of the trail"
             )
-        if dict(event.operands) != _operands(step, trail, principal):
+        if event.operands != _operands(step, trail, principal):
             raise VerificationError(f"event {number + 1} of {layout.RESULT} has other operands than its step")
     verify_chain(events, trail.sha256)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.record.recorder import Recorder
 from sandbox_runner.world.call import Call, Outcome
 from sandbox_runner.world.interface import CallStream, World
@@ -11,6 +12,7 @@ from sandbox_runner.world.interface import CallStream, World
 __all__ = ["RecordedWorld"]
 
 
+@checked
 class RecordedWorld(World):
     """Any world, with every call journalled before it goes in and its outcome logged before it comes out."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.bounded_json import read_json
 from sandbox_runner.errors import InputError, VerificationError
 from sandbox_runner.record import layout
@@ -25,6 +26,7 @@ _SENT = re.compile(rb'\{"method":"([a-z_]{1,32})","seq":(\d{1,9}),"step":(-?\d{1
 _WITHDRAWN = re.compile(rb'\{"withdrawn_from":(\d{1,9})\}\Z')
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run record on disk, sealed or not.

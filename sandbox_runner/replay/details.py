@@ -49,25 +49,26 @@ class PackedDetails(Mapping[str, Any]):
         """The memory of what is kept, beside the object itself, bytes."""
         return sys.getsizeof(self._data)
 
-    def _read(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
+        """The details; one object for all who ask in a row, so copy it before it is changed."""
         return self._shared.read(self._data)
 
     def __getitem__(self, name: str) -> Any:
-        return self._read()[name]
+        return self.read()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
+        return iter(self.read())
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self.read())
 
     def __eq__(self, other: object) -> bool:
-        return self._read() == other if isinstance(other, Mapping) else NotImplemented
+        return self.read() == other if isinstance(other, Mapping) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # equal to dicts, which have none
 
     def __repr__(self) -> str:
-        return repr(self._read())
+        return repr(self.read())
 
 
 def packed(details: Mapping[str, Any], shared: LastRead) -> Mapping[str, Any]:

@@ -4,21 +4,47 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from sandbox_runner.errors import VerificationError
+from sandbox_runner.arguments import check_fields, wrong
+from sandbox_runner.errors import ArgumentError, VerificationError
+from sandbox_runner.replay.details import PackedDetails
+from sandbox_runner.replay.markers import ShownOperands
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.resolved import step_number
 from sandbox_runner.world.call import Status
 from sandbox_runner.world.canonical import canonical_digest, canonical_json, json_string
 
-__all__ = ["TrailEvent", "chain_link", "outcome_digest", "reference_proof", "verify_chain"]
+__all__ = [
+    "TrailEvent",
+    "chain_link",
+    "kept_operands",
+    "outcome_digest",
+    "reading_form",
+    "reference_proof",
+    "verify_chain",
+]
 
 _NO_DETAILS = canonical_digest({})
+_NUMBERS = frozenset({int, TrailOpcodes})
 _REFERENCE_PROOF = re.compile(r"[0-9a-f]{16}")
+
+
+@contextmanager
+def reading_form(kind: type, name: str) -> Iterator[None]:
+    """Within it a form that is none of this kind's is an argument that is wrong."""
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except KeyError as error:
+        raise ArgumentError(f"{kind.__name__}: {name} has no key {error}") from error
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(f"{kind.__name__}: {name} is no {kind.__name__}'s: {error}") from error
 
 
 def reference_proof(step_index: int, opcode: int, result: str) -> str:
@@ -49,7 +75,7 @@ class TrailEvent:
     Attributes:
         step_index: position in the trail, from 0.
         opcode: the operation's number.
-        operands: the resolved operands by name; for LEVEL_UP also the agent that was levelled.
+        operands: the resolved operands by name, a ``dict``; for LEVEL_UP also the agent that was levelled.
         result: the full text of the outcome.
         duration_ms: what the step took, milliseconds; 0.0 for a marker.
         timestamp: wall clock at the end of the step, seconds since the epoch.
@@ -73,8 +99,17 @@ class TrailEvent:
     chain: str = ""
 
     def __post_init__(self) -> None:
+        # Every step of every run has one: what nearly all are is told from what to look at in no time.
+        texts = type(self.result) is type(self.proof) is type(self.chain) is str
+        if not texts or type(self.step_index) is not int or type(self.opcode) not in _NUMBERS:
+            check_fields(self)
         if not self.proof:
-            object.__setattr__(self, "proof", reference_proof(self.step_index, self.opcode, self.result))
+            try:
+                proof = reference_proof(self.step_index, self.opcode, self.result)
+            except ValueError:  # a lone surrogate, or a number of thousands of digits
+                check_fields(self)
+                raise
+            object.__setattr__(self, "proof", proof)
 
     @property
     def opcode_name(self) -> str:
@@ -93,7 +128,10 @@ class TrailEvent:
 
     def chained_to(self, previous: str) -> str:
         """The value ``chain`` must have when the event before it has ``previous``."""
-        return chain_link(previous, self.step_index, self.opcode, self.operands, self.outcome_digest)
+        try:
+            return chain_link(previous, self.step_index, self.opcode, self.operands, self.outcome_digest)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ArgumentError(f"TrailEvent: what is no JSON has no digest: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The format's dictionary form; status, details and chain follow if the event is part of a chain."""
@@ -124,19 +162,21 @@ class TrailEvent:
 
         Raises:
             VerificationError: the proof does not fit the event.
+            ArgumentError: the form is none of an event.
         """
-        event = cls(
-            step_index=form["step_index"],
-            opcode=form["opcode"],
-            operands=dict(form["operands"]),
-            result=form["result"],
-            duration_ms=form.get("duration_ms", 0.0),
-            timestamp=form.get("timestamp", 0.0),
-            proof=form.get("proof", ""),
-            status=Status(form.get("status", Status.OK)),
-            details=dict(form.get("details", {})),
-            chain=form.get("chain", ""),
-        )
+        with reading_form(cls, "form"):
+            event = cls(
+                step_index=form["step_index"],
+                opcode=form["opcode"],
+                operands=dict(form["operands"]),
+                result=form["result"],
+                duration_ms=form.get("duration_ms", 0.0),
+                timestamp=form.get("timestamp", 0.0),
+                proof=form.get("proof", ""),
+                status=Status(form.get("status", Status.OK)),
+                details=dict(form.get("details", {})),
+                chain=form.get("chain", ""),
+            )
         expected = reference_proof(event.step_index, event.opcode, event.result)
         if event.proof != expected and _REFERENCE_PROOF.fullmatch(event.proof):
             raise VerificationError(
@@ -147,7 +187,31 @@ class TrailEvent:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read the JSON form back; raises like ``from_dict``."""
-        return cls.from_dict(json.loads(text))
+        with reading_form(cls, "text"):
+            form = json.loads(text)
+        return cls.from_dict(form)
+
+
+def kept_operands(event: TrailEvent) -> Mapping[str, Any]:
+    """An event's operands as it holds them, not read: what they take in memory can be measured."""
+    kept: Mapping[str, Any] = _OPERANDS.__get__(event)
+    return kept
+
+
+def _dict_of_operands(event: TrailEvent) -> dict[str, Any]:
+    kept = _OPERANDS.__get__(event)
+    if type(kept) is dict:
+        return kept
+    if isinstance(kept, (ShownOperands, PackedDetails)):
+        return dict(kept.read())
+    if not isinstance(kept, Mapping):
+        raise wrong("operands", "a mapping", kept)
+    return dict(kept)
+
+
+# The slot itself stays where the operands are held; who asks the event for them gets a dict.
+_OPERANDS: Final = TrailEvent.__dict__["operands"]
+setattr(TrailEvent, "operands", property(_dict_of_operands, _OPERANDS.__set__))  # noqa: B010 - mypy
 
 
 def verify_chain(events: Iterable[TrailEvent], start: str) -> str:

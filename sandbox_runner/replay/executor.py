@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import SandboxError, TrailError, VerificationError
 from sandbox_runner.replay.details import LastRead, packed
 from sandbox_runner.replay.event import TrailEvent, chain_link, outcome_digest, verify_chain
@@ -31,6 +32,7 @@ from sandbox_runner.world.dispatch import adapt
 __all__ = ["TrailExecutor"]
 
 
+@checked
 class TrailExecutor:
     """Replays a trail: one event per step, in order.
 
@@ -55,7 +57,7 @@ class TrailExecutor:
         TrailDecodeError: the bytes are no trail.
         TrailVerificationError: the trail must not be replayed.
         TrailError: the trail has more steps than a meta-trail can tell of.
-        TypeError: the object is no world.
+        ArgumentError: the object is no world, or another argument is none of its kind.
     """
 
     def __init__(

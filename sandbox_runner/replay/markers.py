@@ -65,17 +65,18 @@ class ShownOperands(Mapping[str, Any]):
         self._index = index
         self._principal = principal
 
-    def _read(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
+        """The operands."""
         return shown_operands(self._steps[self._index], self._principal)
 
     def __getitem__(self, name: str) -> Any:
-        return self._read()[name]
+        return self.read()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
+        return iter(self.read())
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self.read())
 
     def __repr__(self) -> str:
-        return repr(self._read())
+        return repr(self.read())

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from sandbox_runner.replay.event import TrailEvent, verify_chain
+from sandbox_runner.arguments import checked
+from sandbox_runner.replay.event import TrailEvent, reading_form, verify_chain
 from sandbox_runner.trail.operations import METHODS, TrailOpcodes
 from sandbox_runner.visible import visible
 from sandbox_runner.world.call import Status
@@ -64,6 +65,7 @@ def replayed_status(events: Iterable[TrailEvent]) -> int:
     return _STATUSES[verdict_of(events)]
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class TrailResult:
     """What a replay came to.
@@ -165,19 +167,20 @@ class TrailResult:
         Raises:
             VerificationError: an event's proof does not fit, or the chain of the events does not hold.
         """
-        result = cls(
-            success=form["success"],
-            total_steps=form["total_steps"],
-            completed_steps=form["completed_steps"],
-            failed_steps=form["failed_steps"],
-            events=tuple(TrailEvent.from_dict(event) for event in form["events"]),
-            duration_ms=form["duration_ms"],
-            execution_trail=b64decode(form["execution_trail"]),
-            execution_fingerprint=form["execution_fingerprint"],
-            state=RunState(form["state"]),
-            source_sha256=form["source_sha256"],
-            recorded_status=form["recorded_status"],
-        )
+        with reading_form(cls, "form"):
+            result = cls(
+                success=form["success"],
+                total_steps=form["total_steps"],
+                completed_steps=form["completed_steps"],
+                failed_steps=form["failed_steps"],
+                events=tuple(TrailEvent.from_dict(event) for event in form["events"]),
+                duration_ms=form["duration_ms"],
+                execution_trail=b64decode(form["execution_trail"]),
+                execution_fingerprint=form["execution_fingerprint"],
+                state=RunState(form["state"]),
+                source_sha256=form["source_sha256"],
+                recorded_status=form["recorded_status"],
+            )
         if result.source_sha256:
             verify_chain(result.events, result.source_sha256)
         return result

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import platformdirs
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import ConfigurationError, StoreError
 from sandbox_runner.private import check_private, make_private
 from sandbox_runner.snapshot import SnapshotStore
@@ -31,6 +32,7 @@ DEFAULT_TENANT = "default"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 
+@checked
 class Home:
     """Where state lives: ``path``, else ``$SANDBOX_RUNNER_HOME``, else the platform's user data directory."""
 

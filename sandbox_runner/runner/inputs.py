@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import TrailError
-from sandbox_runner.trail import Trail, TrailOpcodes, compile_worklog, is_worklog, load, read_worklog
+from sandbox_runner.trail import Trail, TrailOpcodes, compile_file, compile_worklog, is_worklog, load, naming
 
 __all__ = ["INPUT_LIMIT", "TrailInput", "read_input"]
 
@@ -71,11 +71,11 @@ def _read(path: Path) -> bytes:
 def _trail(data: bytes, name: str) -> Trail:
     if not data:
         raise TrailError(f"{name} is empty; a trail has at least a TRAIL_BEGIN and a TRAIL_END")
-    if is_worklog(data):
-        return load(compile_worklog(read_worklog(data)))
-    if data[0] != _VERSION_2 and not TrailOpcodes.is_valid(data[0]):
+    worklog = is_worklog(data)
+    if not worklog and data[0] != _VERSION_2 and not TrailOpcodes.is_valid(data[0]):
         raise TrailError(
             f"{name} is neither a trail nor a worklog: it begins with byte 0x{data[0]:02X}",
             hint="a worklog is a JSON list of steps, or one JSON object per line; the README shows one",
         )
-    return load(data)
+    with naming(name):
+        return load(compile_file(data) if worklog else data)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sandbox_runner.arguments import check_fields
 from sandbox_runner.world import Status
 
 __all__ = ["OnProgress", "Phase", "Progress", "silent"]
@@ -48,6 +49,10 @@ class Progress:
     run_id: str = ""
     trail: str = ""
     limit_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if type(self.phase) is not Phase or type(self.message) is not str:  # two are made for every step
+            check_fields(self)
 
 
 OnProgress = Callable[[Progress], None]

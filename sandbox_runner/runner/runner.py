@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
+from sandbox_runner.arguments import checked, checked_but
 from sandbox_runner.errors import ConfigurationError, SnapshotError, WorkspaceError
 from sandbox_runner.policy import Policy, Resources, admit, withhold
 from sandbox_runner.record import Log, RunRecord, SigningKey, new_run_id, signing_key
@@ -62,6 +63,7 @@ class Runner:
         RefusedError: the policy names another runtime.
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -96,6 +98,7 @@ class Runner:
         self._lock = threading.Lock()
         self._swept = False
 
+    @checked_but("trail", "workspace", "base", "exclude", "runs", "labels")
     def run(
         self,
         trail: str | os.PathLike[str] | bytes | Trail | Sequence[Mapping[str, Any]] | TrailInput,
@@ -150,12 +153,14 @@ class Runner:
         )
         return self._prepared(read_input(trail), wishes).execute()
 
+    @checked
     def starting_with(self, start: StartSandbox) -> Self:
         """The same runner with another source of sandboxes; both share the cancellation."""
         other = copy.copy(self)
         other.start = start
         return other
 
+    @checked
     def resources_for(self, source: TrailInput) -> Resources | None:
         """The limits that a trail's sandbox would get; None where it would not get one."""
         admission = admit(source.trail, self.policy)
@@ -163,6 +168,7 @@ class Runner:
             return None
         return withhold(self.policy, admission.manifest).resources
 
+    @checked
     def sandbox_like(self, resources: Resources) -> SandboxSpec:
         """What a run of this runner asks for under these limits, but for what is the run's own."""
         return SandboxSpec(

@@ -5,6 +5,7 @@ The guest wears the directory's owner, since only that uid may change it; all el
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sandbox_runner.errors import ConfigurationError, WorkspaceError
@@ -19,10 +20,11 @@ def owner_of(directory: Path) -> int:
         WorkspaceError: there is no such directory, or its path leads through links.
         ConfigurationError: it belongs to root, whose rights no guest ever wears.
     """
-    if not directory.is_absolute() or directory.resolve() != directory or not directory.is_dir():
+    real = Path(os.path.realpath(directory))  # also of a link that leads to itself
+    if not directory.is_absolute() or real != directory or not directory.is_dir():
         raise WorkspaceError(
             f"The workspace {directory} cannot be mounted: name it by its absolute path, without links.",
-            hint=f"is it {directory.resolve()}?",
+            hint=f"is it {real}?",
         )
     uid = directory.stat().st_uid
     if uid == 0:

@@ -8,6 +8,7 @@ said by the user's own pip configuration and by nothing in these files.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -78,6 +79,11 @@ class Demands:
         return "\n".join([*lines, "" if self.lock is None else repr(self.lock.to_dict())])
 
 
+def _real(path: Path) -> Path:
+    """Where links lead; of one that leads to itself, the link: opening it tells."""
+    return Path(os.path.realpath(path))
+
+
 def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()) -> Demands:
     """Read a requirements file, a ``pylock.toml``, or a project's ``pyproject.toml`` or directory.
 
@@ -136,7 +142,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._top = path
-        self._root = path.resolve().parent
+        self._root = _real(path).parent
         self._seen: set[tuple[Path, bool]] = set()
         self._wanted: list[Demand] = []
         self._limits: list[Demand] = []
@@ -146,9 +152,9 @@ class _Reader:
         return Demands("requirements", tuple(self._wanted), tuple(self._limits))
 
     def _read(self, path: Path, *, limits: bool) -> None:
-        if (path.resolve(), limits) in self._seen:
+        if (_real(path), limits) in self._seen:
             return
-        self._seen.add((path.resolve(), limits))
+        self._seen.add((_real(path), limits))
         if len(self._seen) > _FILES:
             raise ConfigurationError(f"{self._top} includes more than {_FILES} files.")
         for number, line in _lines(_text(path)):
@@ -157,7 +163,7 @@ class _Reader:
                 raise _refused(where, line, "environment variables are not read")
             if include := _INCLUDE.fullmatch(line):
                 inner = path.parent / include[2].strip("'\"")
-                if not inner.resolve().is_relative_to(self._root):
+                if not _real(inner).is_relative_to(self._root):
                     raise _refused(where, line, "a file is only included from this directory or below it")
                 self._read(inner, limits=limits or include[1] in {"-c", "--constraint"})
             elif line not in _NOTHING_TO_SAY:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import (
     ChannelError,
     DockerError,
@@ -102,6 +103,7 @@ class Sandbox:
         self._closing = threading.Lock()
 
     @classmethod
+    @checked
     def prepare(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
         """Start a sandbox whose guest boots and waits; ``set_up`` tells it whose it is.
 
@@ -119,6 +121,7 @@ class Sandbox:
         return sandbox
 
     @classmethod
+    @checked
     def start(cls, spec: SandboxSpec | None = None, *, engine: Engine | None = None) -> Self:
         """Start a sandbox and wait for its guest; raises what ``prepare`` and ``set_up`` raise."""
         began = time.monotonic()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.policy.schema import Resources
 
 __all__ = ["Deadlines", "SandboxSpec", "new_run_id"]
@@ -18,6 +19,7 @@ def new_run_id() -> str:
     return secrets.token_hex(8)
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
     """How long the host waits, in seconds. The guest's limits are shorter: these end only a broken one.
@@ -39,6 +41,7 @@ class Deadlines:
     lifetime: float = 24 * 3600.0
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
     """One sandbox to be.

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sandbox_runner.errors import ChannelError, OutOfMemoryError
+from sandbox_runner.arguments import checked, wrong
+from sandbox_runner.errors import ArgumentError, ChannelError, OutOfMemoryError
 from sandbox_runner.guest.wire import BODY_LIMIT, OUTPUT_LIMIT
 from sandbox_runner.sandbox.channel import Answer
 from sandbox_runner.sandbox.engine import Engine
@@ -65,8 +66,12 @@ class ContainerWorld(World):
     """
 
     def __init__(self, sandbox: Sandbox, *, window: int = DEFAULT_WINDOW) -> None:
+        if not hasattr(sandbox, "guest"):
+            raise wrong("sandbox", "a Sandbox", sandbox)
+        if not isinstance(window, int):
+            raise wrong("window", "a whole number", window)
         if window < 1:
-            raise ValueError("a window holds at least one call")
+            raise ArgumentError("window must be at least one: it holds the calls that are on their way")
         self.sandbox = sandbox
         self.ended: OutOfMemoryError | None = None
         self.ran_programs = False
@@ -78,6 +83,7 @@ class ContainerWorld(World):
         self._test_s = float(guest.get("tests", {}).get("timeout_s", _GUEST_TEST_S))
 
     @classmethod
+    @checked
     def start(
         cls,
         workspace: str | Path | None = None,

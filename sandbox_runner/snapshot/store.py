@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import SnapshotError, StoreError
 from sandbox_runner.snapshot import restoring
 from sandbox_runner.snapshot.applying import ApplyReport, apply
@@ -40,6 +41,7 @@ _SHORTEST_PREFIX = 4
 _HEX = frozenset("0123456789abcdef")
 
 
+@checked
 class SnapshotStore:
     """The snapshots of one tenant, in one directory. Safe for several threads and processes.
 

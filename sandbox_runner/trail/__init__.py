@@ -2,7 +2,7 @@
 
 from sandbox_runner.trail.chain import ChainLink, verify_chain
 from sandbox_runner.trail.codec import TrailDecoder, TrailEncoder
-from sandbox_runner.trail.compiler import TrailCompiler, compile_worklog
+from sandbox_runner.trail.compiler import TrailCompiler, compile_file, compile_worklog
 from sandbox_runner.trail.concatenation import concatenate
 from sandbox_runner.trail.conversion import Format, convert
 from sandbox_runner.trail.findings import Finding, Severity
@@ -20,7 +20,7 @@ from sandbox_runner.trail.printer import TrailPrinter, hex_dump
 from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.resolved import ResolvedStep, step_number
 from sandbox_runner.trail.step import TrailStep
-from sandbox_runner.trail.trail import Trail, examine, load
+from sandbox_runner.trail.trail import Trail, examine, load, naming
 from sandbox_runner.trail.verifier import TrailVerifier
 from sandbox_runner.trail.worklog import is_worklog, iter_worklog, read_worklog
 
@@ -46,6 +46,7 @@ __all__ = [
     "TrailProgram",
     "TrailStep",
     "TrailVerifier",
+    "compile_file",
     "compile_worklog",
     "concatenate",
     "convert",
@@ -55,6 +56,7 @@ __all__ = [
     "is_worklog",
     "iter_worklog",
     "load",
+    "naming",
     "operand_names",
     "read_notes",
     "read_worklog",

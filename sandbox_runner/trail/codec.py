@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import TrailDecodeError, TrailError
 from sandbox_runner.trail.codec_v1 import HEADER, Layout, scan, wire_hex
 from sandbox_runner.trail.codec_v2 import MAGIC, SHAPES, LayoutV2, read_step_v2, scan_v2
@@ -30,6 +31,7 @@ def status_word(status: int) -> str:
     return STATUS_WORDS[status] if 0 <= status < len(STATUS_WORDS) else "unknown"
 
 
+@checked
 class TrailEncoder:
     """Writes programs as bytes, with a copy of a string table (key to text)."""
 
@@ -90,6 +92,7 @@ class TrailEncoder:
         return ResolvedStep(index, step.opcode, arguments)
 
 
+@checked
 class TrailDecoder:
     """Reads bytes of either version into a program; what a step means is not looked at.
 

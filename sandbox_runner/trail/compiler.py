@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import TrailCompileError
 from sandbox_runner.trail.conversion import Format, encode, obstacle_to_v1
 from sandbox_runner.trail.draft import Draft
@@ -14,8 +14,9 @@ from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes
 from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.resolved import ResolvedStep
 from sandbox_runner.trail.step import TrailStep
+from sandbox_runner.trail.worklog import iter_worklog, line_of_entry
 
-__all__ = ["TrailCompiler", "compile_worklog"]
+__all__ = ["TrailCompiler", "compile_file", "compile_worklog"]
 
 
 def compile_worklog(
@@ -39,6 +40,25 @@ def compile_worklog(
     return _encode(draft, format, limits)
 
 
+def compile_file(
+    data: bytes,
+    *,
+    format: Format = "auto",  # noqa: A002
+    limits: TrailLimits = DEFAULT_LIMITS,
+) -> bytes:
+    """The bytes of the trail that a worklog's file comes to; only one of its entries is held at a time.
+
+    Raises:
+        TrailCompileError: as ``compile_worklog``, or the bytes are no worklog; ``line`` says where.
+    """
+    try:
+        return compile_worklog(iter_worklog(data, limits), format=format, limits=limits)
+    except TrailCompileError as error:
+        if error.line is None and error.entry is not None:
+            error.line = line_of_entry(data, error.entry, limits)
+        raise
+
+
 def _draft(entries: Iterable[object], limits: TrailLimits) -> Draft:
     draft = Draft(limits)
     for entry in entries:
@@ -51,9 +71,8 @@ def _encode(draft: Draft, form: Format, limits: TrailLimits) -> bytes:
         obstacle = obstacle_to_v1(draft.steps, draft.strings)
         if obstacle is not None:
             entry, key = draft.place(obstacle.text) if obstacle.text is not None else (obstacle.step, None)
-            where = "" if entry is None else f"entry {entry}: " if key is None else f"entry {entry}: {key}: "
             raise TrailCompileError(
-                f"{where}{obstacle.message}",
+                obstacle.message if key is None else f"{key}: {obstacle.message}",
                 entry=entry,
                 key=key,
                 hint="format 2 holds it; auto chooses by itself",
@@ -61,6 +80,7 @@ def _encode(draft: Draft, form: Format, limits: TrailLimits) -> bytes:
     return encode(draft.steps, draft.strings, form, limits)
 
 
+@checked
 class TrailCompiler:
     """The compiler of the reference's interface: any list of entries, framed or not.
 
@@ -71,7 +91,7 @@ class TrailCompiler:
     def __init__(self) -> None:
         self.string_table: dict[str, str] = {}
 
-    def compile(self, entries: Iterable[Mapping[str, Any]]) -> TrailProgram:
+    def compile(self, entries: Iterable[object]) -> TrailProgram:
         """A version 1 program; its strings are in ``string_table``.
 
         Raises:
@@ -84,7 +104,7 @@ class TrailCompiler:
             if table.setdefault(hash_hex, text) != text:
                 entry, key = draft.place(text)
                 raise TrailCompileError(
-                    f"entry {entry}: {key} shares its 32-bit hash {hash_hex} with another string",
+                    f"{key} shares its 32-bit hash {hash_hex} with another string",
                     entry=entry,
                     key=key,
                     hint="compile_worklog() writes version 2, which tells them apart",
@@ -92,7 +112,7 @@ class TrailCompiler:
         self.string_table = table
         return TrailProgram([_step(step, draft.descriptions.get(step.index)) for step in draft.steps])
 
-    def compile_and_encode(self, entries: Iterable[Mapping[str, Any]]) -> bytes:
+    def compile_and_encode(self, entries: Iterable[object]) -> bytes:
         """The bytes: version 1 where it holds the worklog, else version 2.
 
         Raises:

@@ -68,9 +68,7 @@ class Draft:
                 f"the worklog has more entries than the limit entries of {index}", entry=index
             )
         if not isinstance(entry, Mapping):
-            raise TrailCompileError(
-                f"entry {index} is {_kind(entry)}, not a mapping with a key 'op'", entry=index
-            )
+            raise TrailCompileError(f"it is {_kind(entry)}, not a mapping with a key 'op'", entry=index)
         opcode = _opcode(entry.get("op", ""), index)
         keys = SCHEMAS[opcode]
         if not entry.keys() <= _KNOWN[opcode]:
@@ -98,12 +96,12 @@ class Draft:
         if not self._opcodes:
             raise TrailCompileError("Cannot encode empty trail program: the worklog has no entries")
         if self._opcodes[0] != TrailOpcodes.TRAIL_BEGIN:
-            raise TrailCompileError("entry 0 must be TRAIL_BEGIN", entry=0, key="op")
+            raise TrailCompileError("the first entry must be TRAIL_BEGIN", entry=0, key="op")
         last, end = len(self._opcodes) - 1, self._opcodes.find(TrailOpcodes.TRAIL_END)
         if end != last:
             index = last if end < 0 else end
-            what = "must be TRAIL_END, as the last one" if end < 0 else "is TRAIL_END, which may only be last"
-            raise TrailCompileError(f"entry {index} {what}", entry=index, key="op")
+            what = "the last entry must be TRAIL_END" if end < 0 else "TRAIL_END may only be the last entry"
+            raise TrailCompileError(what, entry=index, key="op")
 
     def _step(self, index: int) -> ResolvedStep:
         opcode = _BY_NUMBER[self._opcodes[index]]
@@ -114,11 +112,11 @@ class Draft:
         try:
             size = len(utf8(text))
         except TrailError as error:
-            raise TrailCompileError(f"entry {index}: {key}: {error}", entry=index, key=key) from error
+            raise TrailCompileError(f"{key}: {error}", entry=index, key=key) from error
         limit = self._limits.string_bytes
         if size > limit:
             raise TrailCompileError(
-                f"entry {index}: {key} has {size} bytes, more than the limit string_bytes of {limit}",
+                f"{key} has {size} bytes, more than the limit string_bytes of {limit}",
                 entry=index,
                 key=key,
             )
@@ -144,7 +142,7 @@ def _kind(value: object) -> str:
 
 def _opcode(op: object, index: int) -> TrailOpcodes:
     if not isinstance(op, str):
-        raise TrailCompileError(f"entry {index}: op is {_kind(op)}, not text", entry=index, key="op")
+        raise TrailCompileError(f"op is {_kind(op)}, not text", entry=index, key="op")
     # ASCII alone folds case: other letters may upper-case to ASCII ones and slip past filters for names.
     name = op.upper() if op.isascii() else op
     opcode = _OPCODES.get(name)
@@ -152,13 +150,13 @@ def _opcode(op: object, index: int) -> TrailOpcodes:
         return opcode
     if name == TrailOpcodes.HASHTABLE.name:
         raise TrailCompileError(
-            f"No compiler for opcode: HASHTABLE in entry {index}; it marks the string table",
+            "No compiler for opcode: HASHTABLE; it marks the string table",
             entry=index,
             key="op",
         )
     near = difflib.get_close_matches(name[:64], _OPCODES, 1)
     guess = f"; did you mean {near[0]}?" if near else ""
-    raise TrailCompileError(f"Unknown opcode: {name[:64]!s} in entry {index}{guess}", entry=index, key="op")
+    raise TrailCompileError(f"Unknown opcode: {name[:64]!s}{guess}", entry=index, key="op")
 
 
 def _refuse_unknown(entry: Mapping[Any, Any], opcode: TrailOpcodes, index: int) -> None:
@@ -168,7 +166,7 @@ def _refuse_unknown(entry: Mapping[Any, Any], opcode: TrailOpcodes, index: int) 
     near = difflib.get_close_matches(str(unknown)[:64], [*names, *sorted(ANNOTATIONS)], 1, 0.5)
     guess = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(names) or 'no keys'}"
     raise TrailCompileError(
-        f"entry {index}: {opcode.name} has the unknown key {shown}; {guess}", entry=index, key=str(unknown)
+        f"{opcode.name} has the unknown key {shown}; {guess}", entry=index, key=str(unknown)
     )
 
 
@@ -180,13 +178,13 @@ def _find(entry: Mapping[str, Any], key: Key, opcode: TrailOpcodes, index: int) 
     for name in key.refused:
         if name in entry:
             raise TrailCompileError(
-                f"entry {index}: {name} is a hash and no content; give the text as {key.names[0]!r}",
+                f"{name} is a hash and no content; give the text as {key.names[0]!r}",
                 entry=index,
                 key=name,
             )
     if key.default is None:
         raise TrailCompileError(
-            f"entry {index}: {opcode.name} needs the key {key.names[0]!r}", entry=index, key=key.names[0]
+            f"{opcode.name} needs the key {key.names[0]!r}", entry=index, key=key.names[0]
         )
     return key.names[0], key.default
 
@@ -226,7 +224,7 @@ def _shown(value: object) -> str:
 
 
 def _wrong(what: str, name: str, index: int) -> TrailCompileError:
-    return TrailCompileError(f"entry {index}: {name} is {what}", entry=index, key=name)
+    return TrailCompileError(f"{name} is {what}", entry=index, key=name)
 
 
 def _finish_begin(arguments: dict[str, Argument]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from sandbox_runner.arguments import wrong
 from sandbox_runner.errors import TrailError
 
 NO_ID = "00000000"
@@ -37,6 +38,8 @@ def utf8(text: str) -> bytes:
         raise TrailError(
             f"the lone surrogate U+{ord(text[error.start]):04X} at character {error.start} is no UTF-8 text"
         ) from error
+    except AttributeError:
+        raise wrong("text", "text", text) from None
 
 
 def str_to_hash(text: str) -> str:
@@ -52,7 +55,11 @@ def str_hash_to_u16_pair(text: str) -> tuple[int, int]:
 
 def u16_pair_to_hex(high: int, low: int) -> str:
     """The 8 hexadecimal digits of an operand pair."""
-    return f"{high & 0xFFFF:04x}{low & 0xFFFF:04x}"
+    try:
+        return f"{high & 0xFFFF:04x}{low & 0xFFFF:04x}"
+    except (TypeError, ValueError):
+        given, name = (low, "low") if isinstance(high, int) else (high, "high")
+        raise wrong(name, "a whole number", given) from None
 
 
 def file_digest(data: bytes) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sandbox_runner.arguments import checked
+from sandbox_runner.errors import ArgumentError
 from sandbox_runner.trail.hashes import u16_pair_to_hex
 from sandbox_runner.trail.operations import OPERATIONS, Operand, OperandKind, TrailOpcodes, slots_of
 from sandbox_runner.trail.shapes import FRAME
@@ -35,20 +37,29 @@ OPCODE_ARG_TYPES: Mapping[TrailOpcodes, str] = {
 _MISSING = "<missing_string_arg>"
 
 
+@checked
 def operand_names(opcode: int) -> list[str]:
     """The names of an operation's arguments; none for TRAIL_BEGIN, TRAIL_END, NOP and HASHTABLE."""
-    operation = OPERATIONS.get(TrailOpcodes(opcode))
+    operation = OPERATIONS.get(_listed(opcode))
     return [operand.name for operand in operation.operands] if operation else []
+
+
+def _listed(opcode: int) -> TrailOpcodes:
+    try:
+        return TrailOpcodes(opcode)
+    except ValueError:
+        raise ArgumentError(f"opcode must be one of those that are listed, not {opcode}") from None
 
 
 def form_for(opcode: int, slots: int) -> tuple[Operand, ...]:
     """The operands that a number of slots means: the form that takes exactly so many, else the last."""
-    operation = OPERATIONS.get(TrailOpcodes(opcode))
+    operation = OPERATIONS.get(_listed(opcode))
     if operation is None:
         return ()
     return next((form for form in operation.forms if slots_of(form) == slots), operation.forms[-1])
 
 
+@checked
 def resolve_operands(opcode: int, slots: Sequence[int], table: Mapping[str, str]) -> list[str | int]:
     """The arguments of a step, in the order of ``operand_names``.
 

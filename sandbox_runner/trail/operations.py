@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
+from sandbox_runner.arguments import checked
+
 __all__ = ["METHODS", "OPERATIONS", "Operand", "OperandKind", "Operation", "TrailOpcodes", "slots_of"]
 
 
@@ -36,16 +38,19 @@ class TrailOpcodes(IntEnum):
     HASHTABLE = 0xB0
 
     @classmethod
+    @checked
     def is_valid(cls, opcode: int) -> bool:
         """Whether the byte is listed above, the section marker included."""
         return opcode in cls._value2member_map_
 
     @classmethod
+    @checked
     def is_trail_op(cls, opcode: int) -> bool:
         """Whether the opcode is in the block of operations, 0x90 to 0x9F."""
         return cls.GIT_COMMIT <= opcode <= cls.NOP
 
     @classmethod
+    @checked
     def is_meta_op(cls, opcode: int) -> bool:
         """Whether the opcode frames or annotates a trail, 0xA0 to 0xA3."""
         return cls.TRAIL_BEGIN <= opcode <= cls.LABEL

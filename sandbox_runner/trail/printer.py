@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail.codec import TrailDecoder, status_word
 from sandbox_runner.trail.hashes import utf8
@@ -34,6 +35,7 @@ def quoted(text: str) -> str:
     return visible(json.dumps(text, ensure_ascii=False), spell=escape_json)
 
 
+@checked
 def hex_dump(data: bytes) -> str:
     """Sixteen bytes to the line: offset, upper-case bytes, printable ASCII; empty input gives empty text."""
     lines = []
@@ -44,6 +46,7 @@ def hex_dump(data: bytes) -> str:
     return "\n".join(lines)
 
 
+@checked
 class TrailPrinter:
     """Lists programs, with the texts of a string table (key to text, see ``TrailProgram``)."""
 

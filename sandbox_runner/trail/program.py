@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail.operations import TrailOpcodes
 from sandbox_runner.trail.step import TrailStep, encode_steps
@@ -14,6 +15,7 @@ __all__ = ["TrailProgram"]
 _QUIET = frozenset({TrailOpcodes.TRAIL_BEGIN, TrailOpcodes.TRAIL_END, TrailOpcodes.NOP})
 
 
+@checked
 @dataclass(slots=True)
 class TrailProgram:
     """A list of steps.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox_runner.errors import TrailError
+from sandbox_runner.errors import ArgumentError, TrailError
 from sandbox_runner.trail.codec_v1 import MAX_COUNT, MAX_SLOTS
 from sandbox_runner.trail.encode_v1 import write_begin, write_end, write_table
 from sandbox_runner.trail.hashes import NO_ID, agent_byte, str_to_hash, utf8
@@ -34,7 +34,7 @@ class TrailStep:
         description: for people; never reaches the bytes.
 
     Raises:
-        ValueError: the opcode is not listed, or an operand is no number.
+        ArgumentError: the opcode is not listed, or an operand is no number.
     """
 
     opcode: TrailOpcodes
@@ -44,8 +44,13 @@ class TrailStep:
     description: str = ""
 
     def __post_init__(self) -> None:
-        self.opcode = TrailOpcodes(self.opcode)
-        self.operands = [int(operand) & 0xFFFF for operand in self.operands]
+        try:
+            self.opcode = TrailOpcodes(self.opcode)
+            self.operands = [int(operand) & 0xFFFF for operand in self.operands]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(
+                f"TrailStep: an opcode that is listed and whole numbers are needed: {error}"
+            ) from error
 
 
 def encode_steps(steps: Sequence[TrailStep], table: Mapping[str, str]) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 
-from sandbox_runner.errors import TrailDecodeError, TrailVerificationError
+from sandbox_runner.errors import TrailDecodeError, TrailError, TrailVerificationError
 from sandbox_runner.trail.codec import STATUS_WORDS, TrailDecoder
 from sandbox_runner.trail.codec_v1 import Layout, scan
 from sandbox_runner.trail.codec_v2 import MAGIC, LayoutV2, read_step_v2, scan_v2
@@ -19,7 +20,7 @@ from sandbox_runner.trail.program import TrailProgram
 from sandbox_runner.trail.resolved import Steps, Strings
 from sandbox_runner.trail.strict_v1 import StepReader, frame_findings, inspect
 
-__all__ = ["Trail", "examine", "load"]
+__all__ = ["Trail", "examine", "load", "naming"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,16 @@ class Trail:
             TrailDecodeError: more steps than ``TrailLimits.program_steps``.
         """
         return TrailDecoder().decode(self.data)
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Within it an error about a trail or worklog names the file that it is about."""
+    try:
+        yield
+    except TrailError as error:
+        error.source = error.source or source
+        raise
 
 
 def load(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Trail:

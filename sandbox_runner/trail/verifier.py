@@ -6,18 +6,25 @@ the same bytes and loses nothing; 5. fingerprint: it can be computed; 6. string 
 its hash and every reference of a step is there.
 
 Pass 6 needs a table. Without one, a program whose references point nowhere passes: other tools build such
-programs. ``load`` is stricter still and is the only door to replay.
+programs. So do its bytes where their table is there and is empty, as an encoder without a table writes it,
+with a warning for each reference; as soon as there is one text, or no table at all, or the verifier was given
+one, every reference must be there. ``load`` is stricter still and is the only door to replay; ``examine``
+says what it finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import TrailError
 from sandbox_runner.trail.codec import TrailDecoder, TrailEncoder
+from sandbox_runner.trail.codec_v1 import scan
 from sandbox_runner.trail.findings import MAX_FINDINGS, Finding, Severity, errors_in
 from sandbox_runner.trail.hashes import str_to_hash, u16_pair_to_hex
+from sandbox_runner.trail.limits import DEFAULT_LIMITS
 from sandbox_runner.trail.operands import form_for
 from sandbox_runner.trail.operations import OPERATIONS, TrailOpcodes, slots_of
 from sandbox_runner.trail.program import TrailProgram
@@ -28,6 +35,7 @@ from sandbox_runner.trail.trail import examine
 __all__ = ["TrailVerifier"]
 
 
+@checked
 class TrailVerifier:
     """Verifies programs and bytes.
 
@@ -55,8 +63,15 @@ class TrailVerifier:
         return self._conclude(_program_findings(program, self.string_table))
 
     def verify_bytecode(self, data: bytes) -> bool:
-        """Whether bytes may be replayed: exactly where ``load`` accepts them."""
-        return self._conclude(examine(data))
+        """Whether bytes are sound; where this refuses them, ``load`` does too.
+
+        It passes one thing that ``load`` refuses: references where the bytes say that they carry no text,
+        their table being empty, and the verifier was given none either. Each is a warning then.
+        """
+        findings = examine(data)
+        if not self.string_table:
+            findings = _excused(findings, data)
+        return self._conclude(findings)
 
     def report(self) -> str:
         """The findings as text; ``PASSED`` where there are neither errors nor warnings."""
@@ -90,6 +105,24 @@ def _program_findings(program: TrailProgram, table: Mapping[str, str]) -> Iterat
         yield from _fingerprint(program)
     if table:
         yield from _references(program, table)
+
+
+def _excused(findings: Iterable[Finding], data: bytes) -> Iterator[Finding]:
+    """The findings; unresolved references are warnings where the string table is there and is empty.
+
+    The warnings come last: however many there are, none takes the place of an error.
+    """
+    excused: list[Finding] = []
+    textless: bool | None = None
+    for finding in findings:
+        if finding.code == "unresolved-reference" and textless is None:
+            layout = scan(data, DEFAULT_LIMITS)
+            textless = layout.table_at is not None and not layout.keys
+        if finding.code != "unresolved-reference" or not textless:
+            yield finding
+        elif len(excused) < MAX_FINDINGS:
+            excused.append(replace(finding, severity=Severity.WARNING))
+    yield from excused
 
 
 _SLOTS = {opcode: {slots_of(form) for form in operation.forms} for opcode, operation in OPERATIONS.items()}

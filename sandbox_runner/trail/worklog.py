@@ -3,7 +3,7 @@
 The text comes from strangers, so nothing is built from it before its shape is known. An entry is a flat
 object of text, numbers, booleans and null; each is found in the bytes by a regular expression that cannot
 backtrack and is parsed alone. A nested value, a duplicate key, NaN, a number that no field could hold, or
-text that is not Unicode ends the reading with the entry's index.
+text that is not Unicode ends the reading; the error names the entry and its line.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NoReturn
 
 from sandbox_runner.errors import TrailCompileError
 from sandbox_runner.trail.limits import DEFAULT_LIMITS, TrailLimits
 
-__all__ = ["is_worklog", "iter_worklog", "read_worklog"]
+__all__ = ["is_worklog", "iter_worklog", "line_of_entry", "read_worklog"]
 
 _STRING = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+"'
 _SPACE = rb"[ \t\r\n]*+"
@@ -29,6 +30,7 @@ _ENTRY = re.compile(rb"\{(?>" + _SPACE + rb"\}|" + _PAIR + rb"(?>," + _PAIR + rb
 _WRAPPED = re.compile(rb"\{" + _SPACE + rb'"entries"' + _SPACE + rb":" + _SPACE + rb"\[")
 _UNWRAPPED = re.compile(_SPACE + rb"\}")
 _PREFIX = re.compile(_SPACE + _STRING + _SPACE + rb":" + _SPACE)
+_DANGLING = re.compile(_SPACE + rb"\}")
 _NEXT = re.compile(_PAIR + rb",")
 _MAX_KEYS = 64
 """Keys of an entry; no operation takes a quarter of them."""
@@ -55,8 +57,24 @@ def iter_worklog(data: bytes, limits: TrailLimits = DEFAULT_LIMITS) -> Iterator[
     """The entries of a worklog, one after another; only one is held at a time.
 
     Raises:
-        TrailCompileError: the bytes are no worklog; ``entry`` says where.
+        TrailCompileError: the bytes are no worklog; ``entry`` and ``line`` say where.
     """
+    return (entry for _, entry in _entries(data, limits))
+
+
+def line_of_entry(data: bytes, index: int, limits: TrailLimits = DEFAULT_LIMITS) -> int | None:
+    """The line on which an entry of a worklog begins, the first is 1; None where there is no such entry."""
+    for position, _ in islice(_entries(data, limits), index, None):
+        return _line(data, position)
+    return None
+
+
+def _line(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
+
+
+def _entries(data: bytes, limits: TrailLimits) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every entry with the offset at which it begins."""
     if len(data) > limits.worklog_bytes:
         raise TrailCompileError(
             f"the worklog has {len(data)} bytes, more than the limit worklog_bytes of {limits.worklog_bytes}"
@@ -86,63 +104,65 @@ def _skip(data: bytes, position: int) -> int:
     return match.end() if match else position
 
 
-def _list(data: bytes, position: int, limits: TrailLimits, *, wrapped: bool) -> Iterator[dict[str, Any]]:
+def _list(
+    data: bytes, position: int, limits: TrailLimits, *, wrapped: bool
+) -> Iterator[tuple[int, dict[str, Any]]]:
     index = 0
     position = _skip(data, position)
     while data[position : position + 1] != b"]" or index:
-        entry, position = _entry(data, position, index, limits)
-        yield entry
+        entry, end = _entry(data, position, index, limits)
+        yield position, entry
         index += 1
-        position = _skip(data, position)
+        position = _skip(data, end)
         mark = data[position : position + 1]
         if mark == b"]":
             break
         if mark != b",":
-            _refuse(f"after entry {index - 1}, at offset {position}, there is neither ',' nor ']'", index - 1)
+            _refuse(data, position, "behind it there is neither ',' nor ']'", index - 1)
         position = _skip(data, position + 1)
     position += 1
     if wrapped:
         closing = _UNWRAPPED.match(data, position)
         if closing is None:
-            _refuse(f"at offset {position} the mapping does not end; it may hold nothing but 'entries'", None)
+            _refuse(data, position, "the mapping does not end here; it may hold nothing but 'entries'")
         position = closing.end()
     position = _skip(data, position)
     if position != len(data):
-        _refuse(f"{len(data) - position} bytes follow the worklog, from offset {position}", None)
+        _refuse(data, position, f"{len(data) - position} bytes follow the worklog")
 
 
-def _lines(data: bytes, position: int, limits: TrailLimits) -> Iterator[dict[str, Any]]:
+def _lines(data: bytes, position: int, limits: TrailLimits) -> Iterator[tuple[int, dict[str, Any]]]:
     index = 0
     while position < len(data):
         entry, end = _entry(data, position, index, limits)
-        yield entry
+        yield position, entry
         position = _skip(data, end)
         if position < len(data) and b"\n" not in data[end:position]:
-            _refuse(f"entry {index} is not alone on its line, at offset {end}", index)
+            _refuse(data, end, "it is not alone on its line", index)
         index += 1
 
 
 def _entry(data: bytes, position: int, index: int, limits: TrailLimits) -> tuple[dict[str, Any], int]:
     if index == limits.entries:
-        _refuse(f"the worklog has more entries than the limit entries of {index}", index)
+        _refuse(data, position, f"the worklog has more entries than the limit entries of {index}", index)
     match = _ENTRY.match(data, position, position + limits.entry_bytes)
     if match is None:
         _explain(data, position, index, limits)
     try:
         text = str(memoryview(data)[position : match.end()], "utf-8")
     except UnicodeDecodeError as error:
-        _refuse(f"entry {index} is not UTF-8 at offset {position + error.start}", index)
+        _refuse(data, position + error.start, "it is not UTF-8", index)
     try:
         entry: dict[str, Any] = _DECODER.decode(text)
         if "op" not in entry:
-            _refuse(f"entry {index} has no key 'op'", index, "op")
+            _refuse(data, position, "it has no key 'op'", index, "op")
         if "\\u" in text:  # the only way for a lone surrogate to get past the UTF-8 decoder
             _check_unicode(entry)
     except json.JSONDecodeError as error:
         offset = position + len(text[: error.pos].encode())
-        _refuse(f"entry {index} is no JSON at offset {offset}: {error.msg}", index)
+        _refuse(data, offset, f"it is no JSON ({error.msg})", index)
     except _UnusableError as error:
-        _refuse(f"entry {index} {error}", index, error.key)
+        _refuse(data, position, f"it {error}", index, error.key)
     return entry, match.end()
 
 
@@ -192,7 +212,9 @@ def _explain(data: bytes, position: int, index: int, limits: TrailLimits) -> NoR
     """Say why no entry begins here: walk its pairs up to the one that is wrong."""
     if data[position : position + 1] != b"{":
         what = "the worklog ends" if position >= len(data) else f"there is byte 0x{data[position]:02X}"
-        _refuse(f"entry {index} must be a mapping, but {what} at offset {position}", index)
+        if data[position : position + 1] == b"]":
+            what = "behind the comma the list ends"
+        _refuse(data, position, f"it must be a mapping, but {what}", index)
     end = min(len(data), position + limits.entry_bytes)
     at = position + 1
     for _ in range(_MAX_KEYS):
@@ -201,18 +223,19 @@ def _explain(data: bytes, position: int, index: int, limits: TrailLimits) -> NoR
             break
         at = pair.end()
     else:
-        _refuse(f"entry {index} has more than {_MAX_KEYS} keys", index)
+        _refuse(data, position, f"it has more than {_MAX_KEYS} keys", index)
     prefix = _PREFIX.match(data, at, end)
     value_at = prefix.end() if prefix else at
     if len(data) - position > limits.entry_bytes and end - at > limits.entry_bytes // 2:
-        _refuse(f"entry {index} is over the limit entry_bytes of {limits.entry_bytes}", index)
+        _refuse(data, position, f"it is over the limit entry_bytes of {limits.entry_bytes}", index)
     if prefix and data[value_at : value_at + 1] in {b"{", b"["}:
-        _refuse(
-            f"entry {index} has a nested value at offset {value_at}; no key takes one",
-            index,
-        )
-    _refuse(f"entry {index} is no JSON object, near offset {value_at}", index)
+        _refuse(data, value_at, "it has a nested value; no key takes one", index)
+    comma = "; a comma may not stand before '}'" if _DANGLING.match(data, value_at) else ""
+    _refuse(data, value_at, f"it is no JSON object, near here{comma}", index)
 
 
-def _refuse(text: str, entry: int | None, key: str | None = None) -> NoReturn:
-    raise TrailCompileError(text, entry=entry, key=key)
+def _refuse(
+    data: bytes, position: int, text: str, entry: int | None = None, key: str | None = None
+) -> NoReturn:
+    """Say where the fault itself is: an entry may go over many lines."""
+    raise TrailCompileError(f"{text}, at offset {position}", entry=entry, key=key, line=_line(data, position))

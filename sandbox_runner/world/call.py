@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sandbox_runner.trail.operations import TrailOpcodes
+from sandbox_runner.arguments import check_fields
+from sandbox_runner.errors import ArgumentError
+from sandbox_runner.trail.operations import METHODS, TrailOpcodes
 
 __all__ = ["NUMBERS", "Call", "Outcome", "Printed", "Status", "misfit"]
 
@@ -71,6 +73,16 @@ class Call:
     arguments: Mapping[str, str | int | float]
     step: int = -1
 
+    def __post_init__(self) -> None:
+        # Every step makes one: what nearly all are is told in no time.
+        usual = type(self.opcode) is TrailOpcodes and type(self.method) is str and type(self.step) is int
+        if not usual or self.method not in METHODS:
+            check_fields(self)
+            if self.method not in METHODS:
+                raise ArgumentError(
+                    f"Call: method must be one of {', '.join(METHODS)}, not {self.method!a:.40}"
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class Printed:
@@ -112,3 +124,7 @@ class Outcome:
     duration_ns: int = 0
     meta: Mapping[str, Any] = field(default_factory=dict)
     printed: Printed | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if type(self.status) is not Status or type(self.text) is not str:  # every step has one: quick
+            check_fields(self)

@@ -7,7 +7,7 @@ from inspect import signature
 from time import perf_counter_ns
 from typing import Any
 
-from sandbox_runner.errors import InterruptedRunError, SandboxError, StoreError
+from sandbox_runner.errors import ArgumentError, InterruptedRunError, SandboxError, StoreError
 from sandbox_runner.trail.operations import METHODS, OPERATIONS, TrailOpcodes
 from sandbox_runner.trail.resolved import ResolvedStep
 from sandbox_runner.world.call import Call, Outcome, Status
@@ -54,14 +54,14 @@ def adapt(world: object) -> World:
     its ``perform_all`` would pass them by.
 
     Raises:
-        TypeError: the object lacks some of the fourteen methods.
+        ArgumentError: the object lacks some of the fourteen methods.
     """
     if isinstance(world, World) and not _overrides_methods(world):
         return world
     if isinstance(world, WorldInterface):
         return MethodWorld(world)
     missing = [name for name in METHODS if not callable(getattr(world, name, None))]
-    raise TypeError(f"{type(world).__name__} is no world: it lacks {', '.join(missing)}")
+    raise ArgumentError(f"{type(world).__name__} is no world: it lacks {', '.join(missing)}")
 
 
 def _overrides_methods(world: World) -> bool:

@@ -11,6 +11,7 @@ from time import perf_counter_ns
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.errors import WorkspaceError
 from sandbox_runner.guest.edits import line_ends_changed, locate
 from sandbox_runner.world.beneath import Beneath, UnusablePathError, reason_of, steps_of
@@ -35,6 +36,7 @@ class _Done(NamedTuple):
 _Handler = Callable[..., _Done]
 
 
+@checked
 class FileWorld(World):
     """UNSANDBOXED: acts on a directory of this machine with the rights of whoever runs it.
 

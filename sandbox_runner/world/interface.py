@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.trail.operations import METHODS
 from sandbox_runner.world.call import Call, Outcome, misfit
 
@@ -59,6 +60,7 @@ class World(ABC):
             SandboxError: the world itself broke; the call in question neither passed nor failed.
         """
 
+    @checked
     def perform(self, call: Call) -> Outcome:
         """Perform one call: the one-element case of ``perform_all``."""
         (outcome,) = self.perform_all((call,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from sandbox_runner.arguments import checked
 from sandbox_runner.world.call import Outcome, misfit
 from sandbox_runner.world.dispatch import perform_by_method
 from sandbox_runner.world.interface import CallStream, World
@@ -12,6 +13,7 @@ from sandbox_runner.world.interface import CallStream, World
 __all__ = ["MockWorld"]
 
 
+@checked
 class MockWorld(World):
     """Records every call and answers ``<method>: ok``, or what it was told to.
 

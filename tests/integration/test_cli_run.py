@@ -245,7 +245,7 @@ def test_several_trails_are_one_object_each_and_the_gravest_decides(
     assert ran.code == ExitCode.BAD_INPUT
     assert sorted(item["exit_code"] for item in told) == [0, 0, 2]
     assert all(item.keys() >= KEYS for item in told)
-    assert "bad.json: entry 1" in ran.err
+    assert "bad.json: entry 2, line 1: " in ran.err
     assert left_behind(ran.pid) == []
 
 

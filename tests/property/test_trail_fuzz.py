@@ -92,7 +92,10 @@ def check_trail(data: bytes) -> bool:
     trail = attempt(load, data)
     if isinstance(trail, TrailError):
         assert not isinstance(trail, TrailDecodeError) or 0 <= trail.offset <= len(data)
-        assert not TrailVerifier().verify_bytecode(data)
+        passed = TrailVerifier().verify_bytecode(data)  # and never what has texts, or no table
+        assert not passed or (
+            data.endswith(b"\xb0\0\0") and not TrailVerifier({"": ""}).verify_bytecode(data)
+        )
     else:
         assert list(trail.steps)[-1].opcode.name == "TRAIL_END"
         assert convert(trail, str(trail.version)) == data  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import sandbox_runner
 ROOT = Path(sandbox_runner.__file__).parent
 ORDER = (
     "errors",
+    "arguments",
     "guest",  # knows nothing of ours, so its rules are for every layer
     "private",
     "visible",

@@ -186,6 +186,15 @@ def test_no_command_breaks_whatever_its_streams_are(
             assert ended.code in {usual, {"file": usual, "full": usual or 2, "no reader": 141}[stdout]}
 
 
+def test_the_last_of_many_runs_within_a_second_is_the_one_that_began_last() -> None:
+    runs = Home().runs()
+    for _ in range(25):
+        before = set(runs.iterdir())
+        assert started("run", "well.json", "--dry-run", "--no-sign").code == 0
+        (made,) = set(runs.iterdir()) - before
+        assert json.loads(started("show", "last", "--json").out)["run"]["run_id"] == made.name
+
+
 def test_a_verdict_outweighs_that_nobody_could_be_told() -> None:
     started("run", "well.json", "--dry-run", "--no-sign")
     for stdout in STATES:

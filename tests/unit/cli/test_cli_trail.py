@@ -58,7 +58,7 @@ def test_a_failed_compile_leaves_no_file(cli, tmp_path: Path) -> None:
     path.write_text(json.dumps([BEGIN, {"op": "FILE_READ", "paht": "x"}, END]))
     ran = cli("trail", "compile", path)
     assert (ran.code, ran.out) == (ExitCode.BAD_INPUT, "")
-    assert ran.err.startswith("error: entry 1")
+    assert ran.err.startswith(f"error: {path}: entry 2, line 1: ")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -99,8 +99,8 @@ def test_a_trail_as_json_has_its_steps_with_resolved_arguments(cli, trail: Path)
         (b"", "empty"),
         (b"\x00junk", "0x00"),
         (b"\xa0\x01", "cut off"),
-        (b"[1]", "entry 0"),
-        (b'{"op":', "entry 0"),
+        (b"[1]", "entry 1, line 1: "),
+        (b'{"op":', "entry 1, line 1: "),
     ],
 )
 @pytest.mark.parametrize("command", ["show", "convert", "concat"])

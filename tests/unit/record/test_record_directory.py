@@ -1,6 +1,7 @@
 """The run directory: born whole, sealed in one step, honest about a death and a full disk."""
 
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -23,6 +24,7 @@ from sandbox_runner.record import (
     TrailInfo,
     layout,
     list_runs,
+    new_run_id,
     now_text,
 )
 from sandbox_runner.trail import TrailOpcodes
@@ -182,6 +184,29 @@ def test_past_runs_are_listed_newest_first_with_the_damaged_ones(tmp_path: Path)
     assert isinstance(runs[0], RunRecord)
     assert runs[0].run_id == "20260103T000000Z-c"
     assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_names_of_runs_sort_as_they_were_given_also_within_one_second_and_over_processes() -> None:
+    names: list[str] = []
+    (mine, yours), (theirs, ours) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:  # answers every byte with a name of its own
+        try:
+            while os.read(mine, 1) == b"?":
+                os.write(ours, new_run_id().encode().ljust(64))
+        finally:
+            os._exit(0)
+    for _ in range(200):
+        names += [new_run_id(), new_run_id()]
+        os.write(yours, b"?")
+        names.append(os.read(theirs, 64).decode().strip())
+    os.write(yours, b".")
+    os.waitpid(child, 0)
+    for descriptor in (mine, yours, theirs, ours):
+        os.close(descriptor)
+    assert names == sorted(set(names))
+    assert len({name[:16] for name in names}) < 10  # so some were of one second
+    assert all(re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{12}", name) for name in names)
 
 
 def test_a_place_without_a_record_is_bad_input(tmp_path: Path) -> None:

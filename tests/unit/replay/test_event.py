@@ -1,12 +1,15 @@
 import dataclasses
 import json
+import pickle
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from sandbox_runner.errors import VerificationError
 from sandbox_runner.replay import TrailEvent, TrailExecutor, verify_chain
-from sandbox_runner.replay.event import chain_link, outcome_digest
+from sandbox_runner.replay.event import chain_link, kept_operands, outcome_digest
+from sandbox_runner.replay.markers import ShownOperands
 from sandbox_runner.trail import TrailOpcodes, compile_worklog
 from sandbox_runner.world import MockWorld, Status, canonical_digest
 
@@ -116,3 +119,29 @@ def test_the_chain_notices_a_dropped_repeated_or_moved_event():
 def test_the_chain_begins_at_the_digest_of_the_trail():  # D53
     with pytest.raises(VerificationError, match="step 1"):
         verify_chain(chained_events(), "0" * 64)
+
+
+def test_the_operands_of_every_event_are_a_dict_that_json_takes():
+    entries = [*WORKLOG[:-1], {"op": "LEVEL_UP", "level": 2}, {"op": "LABEL", "label": "l"}, WORKLOG[-1]]
+    events = TrailExecutor(MockWorld(), compile_worklog(entries), principal="ada").execute().events
+    assert [type(event.operands) for event in events] == [dict] * len(entries)
+    assert json.loads(json.dumps([event.operands for event in events])) == [
+        {"trail_id": events[0].operands["trail_id"]},
+        {"path": "a", "content": "good"},
+        {"path": "a"},
+        {"level": 2, "agent": "ada"},
+        {"label": "l"},
+        {"status": 0},
+    ]
+    again = pickle.loads(pickle.dumps(events[1]))
+    assert again == events[1] == TrailEvent.from_dict(events[1].to_dict())
+    assert TrailEvent(1, 0x92, MappingProxyType({"path": "a"})).operands == {"path": "a"}
+
+
+def test_an_event_is_frozen_and_holds_no_copy_of_its_trail():
+    event = TrailExecutor(MockWorld(), compile_worklog(WORKLOG)).execute().events[1]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.operands = {}
+    event.operands["content"] = "other"
+    assert event.operands["content"] == "good"
+    assert isinstance(kept_operands(event), ShownOperands)

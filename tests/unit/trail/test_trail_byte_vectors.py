@@ -122,11 +122,19 @@ def test_strict_loading_accepts_only_what_is_sound(name: str) -> None:
             load(data)
 
 
+# Sound but for their references, with an empty table, as an encoder writes them that was given none.
+TEXTLESS = {"empty_table_unresolved"}
+
+
 @pytest.mark.parametrize("name", BY_ID)
-def test_the_byte_verifier_passes_exactly_what_loads(name: str) -> None:
+def test_the_byte_verifier_passes_what_loads_and_what_has_no_text_to_refer_to(name: str) -> None:
+    data = bytes.fromhex(BY_ID[name]["hex"])
     verifier = TrailVerifier()
-    assert verifier.verify_bytecode(bytes.fromhex(BY_ID[name]["hex"])) is (name in ACCEPTED)
-    assert bool(verifier.errors) is (name not in ACCEPTED)
+    assert verifier.verify_bytecode(data) is (name in ACCEPTED | TEXTLESS)
+    assert bool(verifier.errors) is (name not in ACCEPTED | TEXTLESS)
+    assert bool(verifier.warnings) >= (name in TEXTLESS)
+    if name in TEXTLESS:
+        assert not TrailVerifier({str_to_hash("a"): "a"}).verify_bytecode(data)
 
 
 def test_the_first_byte_alone_is_judged_as_in_the_reference() -> None:

@@ -87,7 +87,7 @@ def test_a_misspelt_key_is_named_together_with_the_nearest_valid_one(
 def test_an_unusable_value_is_an_error_with_entry_and_key(entry: Any, key: str | None) -> None:
     error = refusal({"op": "NOP"}, entry)
     assert (error.entry, error.key) == (2, key)
-    assert "entry 2" in str(error)
+    assert str(error).startswith("entry 3: ")
     assert len(str(error)) < 300
 
 

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from sandbox_runner.errors import TrailVerificationError
 from sandbox_runner.trail import (
     TrailCompiler,
+    TrailEncoder,
     TrailOpcodes,
     TrailProgram,
     TrailStep,
     TrailVerifier,
     compile_worklog,
+    load,
     str_to_hash,
 )
 
@@ -97,8 +100,37 @@ def test_the_report_says_passed_or_counts_what_is_wrong() -> None:
 def test_the_byte_verifier_uses_the_strings_of_the_bytes() -> None:
     vectors = {v["id"]: v for v in json.loads((DATA / "malformed.json").read_text())["vectors"]}
     verifier = TrailVerifier()
-    assert not verifier.verify_bytecode(bytes.fromhex(vectors["empty_table_unresolved"]["hex"]))
+    assert not verifier.verify_bytecode(bytes.fromhex(vectors["no_table"]["hex"]))
+    assert not verifier.verify_bytecode(bytes.fromhex(vectors["table_count_minus_1"]["hex"]))
     assert not verifier.verify_bytecode(bytes.fromhex(vectors["hash_mismatch"]["hex"]))
+
+
+def test_bytes_that_say_they_carry_no_text_pass_with_a_warning_for_each_reference() -> None:
+    """As an encoder without a table writes a program; they are replayed nowhere."""
+    program = TrailCompiler().compile(WORKLOG)
+    data = TrailEncoder().encode(program)
+    verifier = TrailVerifier()
+    assert verifier.verify_bytecode(data)
+    assert verifier.errors == []
+    assert verifier.warnings == [
+        f"step 2: GIT_COMMIT refers to message {str_to_hash('fix')}, which the string table lacks"
+    ]
+    assert "PASSED with warnings" in verifier.report()
+    with pytest.raises(TrailVerificationError):
+        load(data)
+    assert not TrailVerifier({str_to_hash("a"): "a"}).verify_bytecode(data)
+    assert not verifier.verify_bytecode(TrailEncoder({str_to_hash("a"): "a"}).encode(program))
+
+
+def test_no_number_of_warnings_hides_an_error() -> None:
+    reads = [TrailStep(TrailOpcodes.FILE_READ, [1, 2])] * 2000
+    sound = program(*reads)
+    verifier = TrailVerifier()
+    assert verifier.verify_bytecode(TrailEncoder().encode(sound))
+    assert len(verifier.warnings) == 1000
+    broken = program(*reads, TrailStep(TrailOpcodes.FILE_READ, [1]))
+    assert not verifier.verify_bytecode(TrailEncoder().encode(broken))
+    assert verifier.errors == ["step 2002: FILE_READ has 1 operand slots and needs 2"]
 
 
 def test_verifying_twice_gives_the_same_answer_whatever_the_clock_says() -> None:

@@ -1,13 +1,20 @@
 """Reading worklogs: three forms in, entries or one precise error out."""
 
 import json
+import re
 import time
 import tracemalloc
 
 import pytest
 
 from sandbox_runner.errors import TrailCompileError
-from sandbox_runner.trail import TrailLimits, iter_worklog, read_worklog
+from sandbox_runner.trail import (
+    TrailLimits,
+    compile_file,
+    compile_worklog,
+    iter_worklog,
+    read_worklog,
+)
 
 ENTRIES = [
     {"op": "FILE_READ", "path": "größe\n.py"},
@@ -71,7 +78,7 @@ BAD = {
     b'[{"op":"NO\x00P"}]': (0, "no JSON object"),
     b'[{"op":"NOP","op":"NOP"}]': (0, "twice"),
     b'[{"op":"N","\\u006fp":"M"}]': (0, "twice"),
-    b'[{"op":"NO\\xP"}]': (0, "no JSON at offset 10"),
+    b'[{"op":"NO\\xP"}]': (0, "at offset 10"),
     b'{"entries":[{"op":"NOP"}],"agent":"x"}': (None, "nothing but 'entries'"),
     b'{"entries":[]': (None, "nothing but 'entries'"),
     b'{"agent":"x","entries":[]}': (0, "nested"),
@@ -132,5 +139,54 @@ def test_entries_come_one_by_one_so_a_bad_end_does_not_hide_a_good_beginning() -
     entries = iter_worklog(b'[{"op":"NOP"},{"op":"NOP"},oops]')
     assert next(entries) == {"op": "NOP"}
     assert next(entries) == {"op": "NOP"}
-    with pytest.raises(TrailCompileError, match="entry 2"):
+    with pytest.raises(TrailCompileError, match="entry 3, line 1: "):
         next(entries)
+
+
+PLACED = ({"op": "TRAIL_BEGIN"}, {"op": "FILE_READ", "path": 5}, {"op": "TRAIL_END"})
+FORMS = {
+    "list": (json.dumps(PLACED).encode(), 1),
+    "one to a line": (b"[\n" + b",\n".join(json.dumps(entry).encode() for entry in PLACED) + b"]", 3),
+    "indented": (json.dumps({"entries": PLACED}, indent=1).encode(), 6),
+    "lines": (b"\n\n" + b"\r\n\n".join(json.dumps(entry).encode() for entry in PLACED), 5),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_bad_entry_of_a_file_is_named_by_its_number_and_its_line(form: str) -> None:
+    """However the file is laid out, and whether the reader or the compiler finds the fault."""
+    data, line = FORMS[form]
+    for broken in (data, data.replace(b"5", b"null"), data.replace(b'"FILE_READ"', b"7")):
+        with pytest.raises(TrailCompileError) as caught:
+            compile_file(broken)
+        assert (caught.value.entry, caught.value.line) == (1, line)
+        assert str(caught.value).startswith(f"entry 2, line {line}: ")
+    for broken in (data.replace(b": 5", b": [5]"), data.replace(b": 5", b": '5'")):
+        with pytest.raises(TrailCompileError) as caught:
+            compile_file(broken)
+        fault = broken[: broken.index(b"[5]") if b"[5]" in broken else broken.index(b"'5'")]
+        assert (caught.value.entry, caught.value.line) == (1, fault.count(b"\n") + 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "told"),
+    [
+        (
+            b'[{"op":"NOP"},\n]',
+            2,
+            "entry 2, line 2: it must be a mapping, but behind the comma the list ends",
+        ),
+        (b'[{"op":"NOP",\n}]', 1, "a comma may not stand before '}'"),
+    ],
+)
+def test_a_comma_before_the_end_is_told_as_that(data: bytes, line: int, told: str) -> None:
+    with pytest.raises(TrailCompileError, match=re.escape(told)) as caught:
+        compile_file(data)
+    assert caught.value.line == line
+
+
+def test_entries_that_are_no_file_have_a_number_alone() -> None:
+    with pytest.raises(TrailCompileError) as caught:
+        compile_worklog(PLACED)
+    assert (caught.value.entry, caught.value.line) == (1, None)
+    assert str(caught.value).startswith("entry 2: path is ")

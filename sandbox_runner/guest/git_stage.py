@@ -46,6 +46,7 @@ _ANCESTORS = 1_000_000
 _LINKED = b"160000"  # the mode of another repository's commit
 _LEFT_OUT = "this commit would not be git's own: left out of the copy, and it may change what is committed: "
 _MODULES = ("--ignore-submodules=dirty",)  # goes before what .gitmodules says of each
+_UNKNOWN = (b"", b"H", b"")
 _NO_FILTER = (b"unspecified", b"unset")
 _NOTHING = {
     False: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
@@ -82,8 +83,9 @@ def stage(guest: Guest, repository: Repository) -> Staged:
 class _Stage:
     """The state of one staging.
 
-    ``tracked`` has mode and tag of every path that is in the index, or only in the last commit; ``others``
-    are the untracked paths that are not ignored, a directory that is a repository with a slash at its end.
+    ``tracked`` has mode, tag and object of every path that is in the index, or only in the last commit;
+    ``others`` are the untracked paths that are not ignored, one of a directory that is a repository with a
+    slash at its end.
     """
 
     def __init__(self, guest: Guest, repository: Repository) -> None:
@@ -93,7 +95,7 @@ class _Stage:
         self._prefix = b"".join(part + b"/" for part in repository.below)
         self._begun = repository.created or not self._origin.kind(self._prefix + b".git")
         self._all = self._begun or guest.config.git.stage == "all"
-        self._tracked: dict[bytes, tuple[bytes, bytes]] = {}
+        self._tracked: dict[bytes, tuple[bytes, bytes, bytes]] = {}
         self._others: list[bytes] = []
         self._theirs: dict[bytes, bytes] = {}  # what the user has staged: the status letter of each path
 
@@ -120,10 +122,7 @@ class _Stage:
         if not changed:
             raise _nothing()
         if index != NEXT:
-            assumed = [path for path in paths if self._tracked.get(path, (b"", b"H"))[1].islower()]
-            if assumed:
-                command = ["update-index", "--no-assume-unchanged", "-z", "--stdin"]
-                self._repository.must(command, stdin=_joined(assumed), index=NEXT)
+            self._forget_files(paths)
             self._update(paths, NEXT)
         return Staged(index, changed, self._left(set(paths)))
 
@@ -139,14 +138,14 @@ class _Stage:
                 self._others.append(line[2:])
                 continue
             head, _, path = line.partition(b"\t")
-            tag, mode, _name, stage_ = head.split(b" ")
+            tag, mode, name, stage_ = head.split(b" ")
             if stage_ != b"0":
                 raise StepError("unmerged: " + _shown(path) + "; resolve it and stage it, then commit")
-            self._tracked[path] = (mode, tag)
+            self._tracked[path] = (mode, tag, name)
         if not self._all:
             for letter, path in self._statuses(THEIRS):
                 self._theirs[path] = letter
-                self._tracked.setdefault(path, (b"", b"H"))
+                self._tracked.setdefault(path, _UNKNOWN)
 
     def _statuses(self, index: str) -> Iterable[tuple[bytes, bytes]]:
         """Where an index differs from the last commit: status letters and paths."""
@@ -189,7 +188,7 @@ class _Stage:
             changed = path in committed or self._origin.changed(self._prefix + path, content)
             if changed and (path in self._tracked or path in others or path.lower() in alike):
                 paths.append(path)
-        for path, (mode, _tag) in self._tracked.items():
+        for path, (mode, *_) in self._tracked.items():
             if mode == _LINKED:
                 if path not in present and self._moved(path):
                     paths.append(path)
@@ -297,7 +296,7 @@ class _Stage:
                     "this commit would not be git's own: core.excludesFile names ignore rules that this run "
                     "does not see, and this path is not tracked yet: " + _shown(path)
                 )
-            if self._tracked.get(path, (b"", b"H"))[1] in b"Ss":
+            if self._tracked.get(path, _UNKNOWN)[1] in b"Ss":
                 raise StepError("outside of the sparse checkout: " + _shown(path))
         self._must_see_rules(paths)
         self._must_know_attributes(paths)
@@ -430,6 +429,21 @@ class _Stage:
             ["--add", "--remove", "--replace"], [path for path in paths if path not in replaced], index
         )
 
+    def _forget_files(self, paths: Sequence[bytes]) -> None:
+        """Let ``NEXT`` know of no file's times, and assume nothing of any, so that git reads what these hold.
+
+        Git writes an index anew without a look at what it is to assume unchanged. A change of the second
+        before, of the same size, would then be no change by the times that the index has.
+        """
+        entries = ((path, *self._tracked.get(path, _UNKNOWN)) for path in paths)
+        lines = [
+            b"%s %s 0\t%s" % (mode, name, path)
+            for path, mode, tag, name in entries
+            if name and tag not in b"Ss"
+        ]
+        if lines:
+            self._repository.must(["update-index", "-z", "--index-info"], stdin=_joined(lines), index=NEXT)
+
     def _is_replaced(self, path: bytes) -> bool:
         """Whether a path is gone because a directory took its place, or a link the place of its directory.
 
@@ -438,7 +452,7 @@ class _Stage:
         tree = self._repository.tree
         if _is_beyond_link(tree, path):
             return True
-        linked = self._tracked.get(path, (_LINKED, b""))[0] == _LINKED
+        linked = self._tracked.get(path, (_LINKED,))[0] == _LINKED
         return not linked and stat.S_ISDIR(mode_at(tree, path)) and not mode_at(tree, path + b"/.git")
 
     def _feed(self, options: Sequence[str], paths: Sequence[bytes], index: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,28 @@ def test_a_secret_that_a_filter_of_the_users_keeps_is_not_taken_in_with_another_
     assert refused["status"] == "failed"
     assert "the filter rot applies to s.key" in refused["text"]
     assert bench.git("diff", "--cached") == ""
+
+
+def test_a_change_of_the_second_in_which_the_index_saw_the_file_is_taken(bench: Bench) -> None:
+    bench.seed(a_txt="1\n")
+    place = bench.work / "a.txt"
+    while True:  # git compares times by the second, so both must be of one
+        time.sleep(1 - time.time() % 1)
+        bench.write(a_txt="2\n")
+        bench.git("add", "a.txt")
+        bench.git("update-index", "--assume-unchanged", "a.txt")
+        added = int(place.stat().st_ctime)
+        bench.begin()
+        bench.write(a_txt="3\n")
+        if int(place.stat().st_ctime) == added:
+            break
+    time.sleep(1)
+    bench.git("status")  # writes the index anew, and does not look at what it is to assume unchanged
+    assert bench.commit()["details"]["changed"] == ["M a.txt"]
+    assert bench.git("show", "HEAD:a.txt") == "3\n"
+    assert bench.git("ls-files", "-v", "--stage").startswith(
+        f"H 100644 {bench.git('rev-parse', 'HEAD:a.txt').strip()}"
+    )
 
 
 def test_what_was_left_out_of_the_copy_is_not_committed_as_deleted(bench: Bench) -> None:

@@ -10,6 +10,7 @@ environment again without asking an index.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -39,6 +40,7 @@ from sandbox_runner.sandbox.isolation import ask_inside
 from sandbox_runner.sandbox.owner import owner_labels
 from sandbox_runner.sandbox.receipt import force_container
 from sandbox_runner.sandbox.requirements import Demands
+from sandbox_runner.sandbox.scratch import scratch_folder
 from sandbox_runner.sandbox.spec import new_run_id
 from sandbox_runner.sandbox.wheels import PLATFORM_PROGRAM, Platform, Wheel, fetch_wheels
 
@@ -128,10 +130,10 @@ def add_environment(
     say = on_progress or (lambda _line: None)
     platform = _platform(engine, base)
     try:
-        with tempfile.TemporaryDirectory(prefix="sandbox-runner-") as folder:
+        with scratch_folder() as folder:
             say(f"Fetching wheels for Python {platform.python} with pip.")
-            wheels = fetch_wheels(demands, platform, Path(folder))
-            built = _ensured(engine, base, demands.kind, wheels, Path(folder), say)
+            wheels = fetch_wheels(demands, platform, folder)
+            built = _ensured(engine, base, demands.kind, wheels, folder, say)
     except OSError as error:
         raise ImageError(f"The environment cannot be made: {error.strerror or error}.") from error
     _tag(engine, built.id, _asked(base, demands))
@@ -184,6 +186,7 @@ def _ensured(  # noqa: PLR0917 - a step of one function
     tag = f"{ENVIRONMENTS}:{digest[:12]}"
     with one_at_a_time():
         if _known(engine, base, tag) is None:
+            _forget_parts(engine)
             say(f"Installing {len(wheels)} packages on {base.name}, without a network.")
             layer = folder / "layer.tar"
             _install(engine, base, wheels, layer)
@@ -202,6 +205,15 @@ def _ensured(  # noqa: PLR0917 - a step of one function
             hint="see who removes or names images here; a base with ONBUILD triggers cannot be built on",
         )
     return found
+
+
+def _forget_parts(engine: Engine) -> None:
+    """Remove what builds that were cut off have left: parts that never became an environment."""
+    filters = {"label": f"{_LABEL}.part", "dangling": True}
+    for entry in engine.call("list images", engine.api.images, filters=filters):
+        if _LABEL not in (entry.get("Labels") or {}):
+            with contextlib.suppress(DockerError):  # another user's build may stand on it
+                engine.find("remove a part of an environment", engine.api.remove_image, entry["Id"])
 
 
 def _digest(base: Image, listed: Iterable[Sequence[str]]) -> str:

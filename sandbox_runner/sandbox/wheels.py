@@ -62,7 +62,11 @@ print(json.dumps({
 
 # No build back end, no version control, no other program is started: that is how foreign code would run.
 _PIP = """
-import runpy, sys
+import os, runpy, sys, threading
+def leave_with_the_runner():
+    os.read(0, 1)  # unbuffered: a lock of a buffer would end the interpreter badly
+    os._exit(1)
+threading.Thread(target=leave_with_the_runner, daemon=True).start()
 def refuse(event, arguments):
     if event in {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn"}:
         raise PermissionError(1, "no program is started to fetch wheels (" + event + ")")
@@ -288,7 +292,7 @@ def _download(
     ]  # fmt: skip
     process = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # ends when this process does, and pip with it
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=scratch,
@@ -314,6 +318,8 @@ def _download(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         listener.join(5)
+        if process.stdin is not None:
+            process.stdin.close()
         if process.stdout is not None:
             process.stdout.close()
     shutil.rmtree(scratch, ignore_errors=True)

@@ -2,6 +2,10 @@
 
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -172,3 +176,33 @@ def test_a_platform_that_makes_no_sense_is_no_platform() -> None:
     for told in ([], {"libc": 1}, json.loads('{"python_full_version": "x"}')):
         with pytest.raises((ValueError, LookupError)):
             Platform.parse(told)
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from sandbox_runner.sandbox import read_demands
+from sandbox_runner.sandbox.wheels import fetch_wheels
+from tests.integration.test_environments import PLATFORM
+folder = Path(sys.argv[1])
+fetch_wheels(read_demands(folder / "requirements.txt"), PLATFORM, folder / "to")
+"""
+
+
+def test_pip_ends_with_a_runner_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("envtop\n")
+    (tmp_path / "to").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        environment = {**os.environ, "PIP_INDEX_URL": place, "PYTHONPATH": str(Path(__file__).parents[2])}
+        runner = subprocess.Popen([sys.executable, "-c", FETCH, str(tmp_path)], env=environment)
+        try:
+            asking, _ = silent.accept()
+        finally:
+            runner.kill()
+            runner.wait()
+        with asking:
+            asking.settimeout(10)  # less than pip waits for an index
+            while asking.recv(4096):
+                pass

@@ -107,6 +107,7 @@ def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[st
     if is_valid_pylock_path(path):
         return _lock(path)
     if path.suffix.lower() not in {".txt", ".in", ".lock", ""}:
+        _text(path)  # whoever mistyped a name is told that there is no such file
         raise ConfigurationError(
             f"{source} is no requirements file (*.txt, *.in), no pylock.toml "
             "and no project with a pyproject.toml."

@@ -102,8 +102,14 @@ def test_an_environment_is_built_once_and_found_again(
     path = tmp_path / "requirements.txt"
     path.write_text("envtop\n")
     demands = read_demands(path)
+    part = io.BytesIO(f"FROM {image.id}\nLABEL {ENVIRONMENT_LABEL}.part=yes at={tmp_path}\n".encode())
+    for event in engine.api.build(fileobj=part, decode=True, rm=True):
+        assert "error" not in event
+    cut_off = {"label": f"at={tmp_path}"}
+    assert engine.api.images(filters=cut_off)
     built = add_environment(engine, demands, base=image)
     try:
+        assert not engine.api.images(filters=cut_off), "what a build that was cut off left is gone"
         assert built.packages == ("envdeep==1", "envtop==1")
         said: list[str] = []
         assert ensure_environment(engine, demands, base=image, on_progress=said.append).id == built.id

@@ -173,3 +173,8 @@ def test_a_pipe_that_nobody_writes_into_holds_nobody(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "requirements.txt")
     with pytest.raises(ConfigurationError, match="no file"):
         read_demands(tmp_path / "requirements.txt")
+
+
+def test_a_mistyped_name_is_told_as_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        read_demands(tmp_path / "requirements.tx")

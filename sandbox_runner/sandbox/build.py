@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from sandbox_runner.errors import DockerError, ImageError
 from sandbox_runner.resources import resource
 from sandbox_runner.sandbox.engine import Engine
+from sandbox_runner.sandbox.scratch import scratch_folder
 
 __all__ = ["REGISTRY_BASE", "Progress", "make_image"]
 
@@ -98,8 +98,8 @@ def _bootstrap(engine: Engine, recipe: Path, tag: str, say: Progress) -> str:
     excluded = [f"--dpkgopt=path-exclude={line}/*" for line in (recipe / "excludes").read_text().split()]
     # A machine's own name and resolver have no place in an image.
     hooks = [f'--customize-hook=: >"$1/etc/{name}"' for name in ("hostname", "resolv.conf", "machine-id")]
-    with tempfile.TemporaryDirectory(prefix="sandbox-runner-") as folder:
-        root = Path(folder, "root.tar")
+    with scratch_folder() as folder:
+        root = folder / "root.tar"
         command = [program, "--variant=minbase", f"--include={packages}", *excluded, *hooks, SUITE, str(root)]
         say(f"Making a Debian root with {packages}.")
         _run(command, BOOTSTRAP_S, say)

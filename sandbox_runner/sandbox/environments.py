@@ -10,13 +10,14 @@ environment again without asking an index.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,19 @@ from sandbox_runner.errors import ConfigurationError, DockerError, ImageError
 from sandbox_runner.sandbox.build import Progress
 from sandbox_runner.sandbox.confinement import MASKED, READ_ONLY, seccomp
 from sandbox_runner.sandbox.engine import Engine
-from sandbox_runner.sandbox.images import ENVIRONMENTS, Image, find_image, one_at_a_time
+from sandbox_runner.sandbox.images import (
+    ENVIRONMENT_LABEL,
+    ENVIRONMENTS,
+    Image,
+    find_image,
+    layers_of,
+    one_at_a_time,
+)
 from sandbox_runner.sandbox.isolation import ask_inside
 from sandbox_runner.sandbox.owner import owner_labels
 from sandbox_runner.sandbox.receipt import force_container
 from sandbox_runner.sandbox.requirements import Demands
+from sandbox_runner.sandbox.scratch import scratch_folder
 from sandbox_runner.sandbox.spec import new_run_id
 from sandbox_runner.sandbox.wheels import PLATFORM_PROGRAM, Platform, Wheel, fetch_wheels
 
@@ -41,13 +50,17 @@ _INSTALL_S = 900
 _LAYER_BYTES = 16 << 30
 _MEMORY = 2 << 30
 _PLACE = "/.sandbox-runner"
-_LABEL = "sandbox-runner.environment"
+_LABEL = ENVIRONMENT_LABEL
+_DISPLACED = 3  # exit status
 
-# Runs in the base's Python, with ``_PLACE`` as its argument. pip is the image's own, or the host's where it
-# has none.
+# Runs in the base's Python, with ``_PLACE`` and ``_DISPLACED`` as its arguments. pip is the image's own, or
+# the host's where it has none. Of what is there already only scripts of Python and data may be replaced: what
+# stands in front of python3, git or the standard library would answer in the guest's place.
 _INSTALL = """
-import compileall, os, py_compile, runpy, sys
-place = sys.argv[1]
+import compileall, os, py_compile, runpy, shutil, sys
+place, displaced = sys.argv[1:]
+library = [entry for entry in sys.path if entry.startswith("/") and not entry.endswith("-packages")]
+data = tuple(os.path.join(sys.prefix, name, "") for name in ("share", "etc", "include"))
 root = place + "/root"
 os.mkdir(root)
 os.environ.update(PIP_BREAK_SYSTEM_PACKAGES="1", PIP_ROOT_USER_ACTION="ignore", PIP_CONFIG_FILE=os.devnull)
@@ -64,6 +77,27 @@ try:
 except SystemExit as end:
     if end.code:
         raise
+def is_script(path):
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        line = file.readline(300)
+    return line.startswith(b"#!") and b"python" in line
+def displaces(path):
+    if {"site-packages", "dist-packages"} & set(path.split("/")) or path.startswith(data):
+        return None
+    if any(path == entry or path.startswith(entry + "/") for entry in library):
+        return "standard library"
+    known = [path]
+    if os.path.dirname(path) in os.get_exec_path():
+        known.append(shutil.which(os.path.basename(path)) or path)
+    return next((old for old in known if os.path.lexists(old) and not is_script(old)), None)
+for folder, _, names in os.walk(root):
+    for path in (os.path.join(folder, name)[len(root):] for name in names):
+        old = displaces(path)
+        if old is not None:
+            sys.stderr.write(path + " would take the place of the image's own " + old + "\\n")
+            sys.exit(int(displaced))
 options = {"stripdir": root, "prependdir": "/"} if sys.version_info >= (3, 9) else {}
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 options.update(maxlevels=30, quiet=2, workers=os.cpu_count() or 1, invalidation_mode=mode)
@@ -96,10 +130,10 @@ def add_environment(
     say = on_progress or (lambda _line: None)
     platform = _platform(engine, base)
     try:
-        with tempfile.TemporaryDirectory(prefix="sandbox-runner-") as folder:
+        with scratch_folder() as folder:
             say(f"Fetching wheels for Python {platform.python} with pip.")
-            wheels = fetch_wheels(demands, platform, Path(folder))
-            built = _ensured(engine, base, demands.kind, wheels, Path(folder), say)
+            wheels = fetch_wheels(demands, platform, folder)
+            built = _ensured(engine, base, demands.kind, wheels, folder, say)
     except OSError as error:
         raise ImageError(f"The environment cannot be made: {error.strerror or error}.") from error
     _tag(engine, built.id, _asked(base, demands))
@@ -122,7 +156,7 @@ def ensure_environment(
     known = engine.image(_asked(base, demands))
     tags = (known or {}).get("RepoTags") or ()
     for tag in tags:
-        found = find_image(engine, tag) if re.fullmatch(f"{ENVIRONMENTS}:[0-9a-f]{{12}}", tag) else None
+        found = _known(engine, base, tag) if re.fullmatch(f"{ENVIRONMENTS}:[0-9a-f]{{12}}", tag) else None
         if found is not None:
             return found
     return add_environment(engine, demands, base=base, on_progress=on_progress)
@@ -145,35 +179,71 @@ def _platform(engine: Engine, base: Image) -> Platform:
 def _ensured(  # noqa: PLR0917 - a step of one function
     engine: Engine, base: Image, kind: str, wheels: tuple[Wheel, ...], folder: Path, say: Progress
 ) -> Image:
-    digest = sha256(
-        "\n".join([base.id, *(f"{wheel} {wheel.sha256}" for wheel in wheels)]).encode()
-    ).hexdigest()
+    listed = [[str(wheel), wheel.sha256] for wheel in wheels]
+    names = {wheel.name for wheel in wheels}
+    listed += [[below, ""] for below in base.packages if below.partition("==")[0] not in names]
+    digest = _digest(base, listed)
     tag = f"{ENVIRONMENTS}:{digest[:12]}"
     with one_at_a_time():
-        known = engine.image(tag)
-        if known is None or ((known.get("Config") or {}).get("Labels") or {}).get(_LABEL) != digest:
+        if _known(engine, base, tag) is None:
+            _forget_parts(engine)
             say(f"Installing {len(wheels)} packages on {base.name}, without a network.")
             layer = folder / "layer.tar"
             _install(engine, base, wheels, layer)
             labels = {
                 _LABEL: digest,
                 f"{_LABEL}.source": kind,
-                f"{_LABEL}.packages": json.dumps([[str(wheel), wheel.sha256] for wheel in wheels]),
+                f"{_LABEL}.packages": json.dumps(listed),
+                f"{_LABEL}.layers": str(len(layers_of(engine.image(base.id))) + 1),
                 "sandbox-runner.base": base.name,
             }
             _layer(engine, base, layer, tag, labels, folder, say)
-    found = find_image(engine, tag)
+    found = _known(engine, base, tag)
     if found is None:
-        raise ImageError(f"The environment {tag} was built and is gone.", hint="see who removes images here")
+        raise ImageError(
+            f"The environment {tag} was built and is gone, or is not what was built.",
+            hint="see who removes or names images here; a base with ONBUILD triggers cannot be built on",
+        )
     return found
+
+
+def _forget_parts(engine: Engine) -> None:
+    """Remove what builds that were cut off have left: parts that never became an environment."""
+    filters = {"label": f"{_LABEL}.part", "dangling": True}
+    for entry in engine.call("list images", engine.api.images, filters=filters):
+        if _LABEL not in (entry.get("Labels") or {}):
+            with contextlib.suppress(DockerError):  # another user's build may stand on it
+                engine.find("remove a part of an environment", engine.api.remove_image, entry["Id"])
+
+
+def _digest(base: Image, listed: Iterable[Sequence[str]]) -> str:
+    """Over the base and every package with its wheel's digest."""
+    own = (f"{name} {digest}" for name, digest in listed if digest)
+    return sha256("\n".join([base.id, *own]).encode()).hexdigest()
+
+
+def _known(engine: Engine, base: Image, tag: str) -> Image | None:
+    """The environment on this base that a tag names; ``None`` where what it leads to is none."""
+    found = engine.image(tag)
+    labels = ((found or {}).get("Config") or {}).get("Labels") or {}
+    try:
+        digest = _digest(base, json.loads(labels.get(f"{_LABEL}.packages", "")))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if labels.get(_LABEL) != digest or not tag.endswith(f":{digest[:12]}"):
+        return None
+    if layers_of(found)[:-1] != layers_of(engine.image(base.id)):
+        return None
+    return find_image(engine, tag)
 
 
 def _install(engine: Engine, base: Image, wheels: Iterable[Wheel], layer: Path) -> None:
     """Unpack and compile the wheels in a container of the base, and fetch the root they came to."""
     tasks = 256
     settings = engine.api.create_container_config(
-        base.id, ["-I", "-c", _INSTALL, _PLACE], entrypoint=["python3"], network_disabled=True, user="0:0",
-        working_dir="/", environment={"LC_ALL": "C.UTF-8"}, hostname="sandbox",
+        base.id, ["-I", "-c", _INSTALL, _PLACE, str(_DISPLACED)], entrypoint=["python3"],
+        network_disabled=True, user="0:0", working_dir="/", hostname="sandbox",
+        environment={"LC_ALL": "C.UTF-8"},
         labels=owner_labels(new_run_id(), lifetime_s=2.0 * _INSTALL_S),
     )  # fmt: skip
     settings["HostConfig"] = {
@@ -198,12 +268,15 @@ def _install(engine: Engine, base: Image, wheels: Iterable[Wheel], layer: Path) 
             engine.call("fill a container", engine.api.put_archive, container, "/", archive)
         engine.call("start a container", engine.api.start, container)
         ended = engine.call("wait for pip", engine.api.wait, container, timeout=_INSTALL_S)
-        if ended.get("StatusCode") != 0:
+        status = ended.get("StatusCode")
+        if status != 0:
             said: Any = engine.call("read what pip said", engine.api.logs, container, tail=5)
             told = re.sub(r"\s+", " ", said[-2_000:].decode("utf-8", "replace")).strip()
             raise ImageError(
                 f"The packages cannot be installed on {base.name}: {told[:600] or 'it ended without a word'}",
-                hint="the image's Python must be one that pip supports",
+                hint="leave out the package that brings it"
+                if status == _DISPLACED
+                else "the image's Python must be one that pip supports",
             )
         pieces, _ = engine.call("fetch a layer", engine.api.get_archive, container, f"{_PLACE}/root/.")
         size = 0

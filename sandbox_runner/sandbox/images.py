@@ -13,10 +13,11 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sandbox_runner.errors import ImageError
 from sandbox_runner.resources import resource
@@ -25,6 +26,7 @@ from sandbox_runner.sandbox.engine import Engine
 
 __all__ = [
     "ENVIRONMENTS",
+    "ENVIRONMENT_LABEL",
     "LATEST",
     "REPOSITORY",
     "Image",
@@ -32,6 +34,7 @@ __all__ = [
     "default_tag",
     "ensure_image",
     "find_image",
+    "layers_of",
     "list_images",
     "one_at_a_time",
 ]
@@ -40,7 +43,7 @@ REPOSITORY = "sandbox-runner/python"
 LATEST = f"{REPOSITORY}:latest"
 """The default image under a name that stays: it moves to this version's recipe when that is built or used."""
 ENVIRONMENTS = "sandbox-runner/env"
-_PACKAGES = "sandbox-runner.environment.packages"
+ENVIRONMENT_LABEL = "sandbox-runner.environment"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}==[A-Za-z0-9][A-Za-z0-9.!+_-]{0,127}")
 _MOST_PACKAGES = 2_000
 _LABEL_CHARACTERS = 1 << 20
@@ -60,7 +63,7 @@ class Image:
         current: whether it is the default image of this version of the recipe.
         base: what it was built on, empty where unknown.
         volumes: where it declares volumes of its own, which no sandbox gets.
-        packages: what an environment (``environments``) has beside its base, ``name==version``, sorted.
+        packages: what an environment (``environments``) has beside our own image, ``name==version``, sorted.
     """
 
     name: str
@@ -107,12 +110,24 @@ def find_image(engine: Engine, name: str, *, remembered: bool = False) -> Image 
         current=name == default_tag(),
         base=str(labels.get("sandbox-runner.base", "")),
         volumes=tuple(config.get("Volumes") or ()),
-        packages=_packages(str(labels.get(_PACKAGES, "[]"))),
+        packages=_packages(labels, len(layers_of(found))),
     )
 
 
-def _packages(label: str) -> tuple[str, ...]:
-    """The packages that an image's label names; anybody's image may carry one, so it may say anything."""
+def layers_of(image: Mapping[str, Any] | None) -> list[str]:
+    """The digests of an image's layers, the lowest first, from what Docker tells of it."""
+    return list(((image or {}).get("RootFS") or {}).get("Layers") or ())
+
+
+def _packages(labels: Mapping[str, str], layers: int) -> tuple[str, ...]:
+    """The packages that an image's label names; anybody's image may carry one, so it may say anything.
+
+    An image built on an environment inherits the label, and may have changed what it tells of: it has more
+    layers than the label counts.
+    """
+    label = str(labels.get(f"{ENVIRONMENT_LABEL}.packages", "[]"))
+    if str(labels.get(f"{ENVIRONMENT_LABEL}.layers")) != str(layers):
+        return ()
     try:
         listed = json.loads(label) if len(label) <= _LABEL_CHARACTERS else []
         names = [str(name) for name, _digest in listed[:_MOST_PACKAGES]]

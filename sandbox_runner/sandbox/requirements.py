@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packaging.dependency_groups import resolve_dependency_groups
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.pylock import Pylock, PylockValidationError, is_valid_pylock_path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -24,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from sandbox_runner.errors import ConfigurationError
 
-__all__ = ["Demand", "Demands", "chosen", "read_demands"]
+__all__ = ["Demand", "Demands", "applies", "chosen", "read_demands"]
 
 _FILE_BYTES = 4 << 20  # lock files of large projects have one
 _FILES = 32
@@ -40,7 +41,9 @@ _HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
 _SHA = re.compile(r"sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(\S.*)")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-_NOTHING_TO_SAY = ("--require-hashes", "--only-binary :all:", "--only-binary=:all:", "--prefer-binary")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")  # no run of blanks before it: that would take quadratic time
+_HASHED = "--require-hashes"
+_NOTHING_TO_SAY = (_HASHED, "--only-binary :all:", "--only-binary=:all:", "--prefer-binary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[st
     if is_valid_pylock_path(path):
         return _lock(path)
     if path.suffix.lower() not in {".txt", ".in", ".lock", ""}:
+        _text(path)  # whoever mistyped a name is told that there is no such file
         raise ConfigurationError(
             f"{source} is no requirements file (*.txt, *.in), no pylock.toml "
             "and no project with a pyproject.toml."
@@ -118,16 +122,24 @@ def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[st
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigurationError(f"{path} is no file.", hint="give a file, no pipe and no device")
             data = file.read(_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{path} cannot be read: {reason}.") from error
     if len(data) > _FILE_BYTES:
         raise ConfigurationError(f"{path} is larger than {_FILE_BYTES >> 20} MiB.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not UTF-8.", hint="save it as UTF-8") from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes into must not hold us."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -144,11 +156,18 @@ class _Reader:
         self._top = path
         self._root = _real(path).parent
         self._seen: set[tuple[Path, bool]] = set()
+        self._hashed = False
         self._wanted: list[Demand] = []
         self._limits: list[Demand] = []
 
     def demands(self) -> Demands:
         self._read(self._top, limits=False)
+        bare = [str(demand) for demand in self._wanted if not demand.hashes]
+        if self._hashed and bare:
+            raise ConfigurationError(
+                f"{self._top}: {_HASHED} is set, and {bare[0][:200]!r} has no hash.",
+                hint="give every requirement its hash, or take the option out",
+            )
         return Demands("requirements", tuple(self._wanted), tuple(self._limits))
 
     def _read(self, path: Path, *, limits: bool) -> None:
@@ -166,10 +185,20 @@ class _Reader:
                 if not _real(inner).is_relative_to(self._root):
                     raise _refused(where, line, "a file is only included from this directory or below it")
                 self._read(inner, limits=limits or include[1] in {"-c", "--constraint"})
-            elif line not in _NOTHING_TO_SAY:
+            elif line in _NOTHING_TO_SAY:
+                self._hashed |= line == _HASHED
+            else:
                 (self._limits if limits else self._wanted).append(_demand(where, line))
             if len(self._wanted) + len(self._limits) > _DEMANDS:
                 raise ConfigurationError(f"{self._top} asks for more than {_DEMANDS} packages.")
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; of what leads nowhere, as links in a circle, it is told when it is opened."""
+    try:
+        return Path(os.path.realpath(path))  # Path.resolve fails for such links
+    except ValueError as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be read: {error}.") from error
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -177,7 +206,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     parts: list[str] = []
     began = 1
     for number, raw in enumerate(text.splitlines(), 1):
-        line = re.sub(r"(^|\s+)#.*$", "", raw)
+        line = _COMMENT.sub("", raw)
         began = began if parts else number
         if raw.endswith("\\") and line == raw:
             parts.append(line[:-1])
@@ -233,26 +262,37 @@ def _lock(path: Path) -> Demands:
     return Demands("lock", python=lock.requires_python or SpecifierSet(), lock=lock)
 
 
-def chosen(demands: Demands, markers: Mapping[str, str]) -> tuple[Demand, ...]:
-    """What is wanted on a platform, without the markers that were judged for it.
+def chosen(demands: Demands, markers: Mapping[str, str]) -> tuple[tuple[Demand, ...], tuple[Demand, ...]]:
+    """What is wanted on a platform and what limits it, without the markers that were judged for it.
 
     Raises:
-        ConfigurationError: a lock file does not fit the platform, or holds what is no wheel.
+        ConfigurationError: a lock file does not fit the platform, or holds what is no wheel; a marker
+            compares what cannot be compared.
     """
-    if demands.lock is not None:
-        return tuple(_locked(demands.lock, markers))
-    fit = (demand for demand in demands.wanted if _applies(demand.requirement, markers))
-    return tuple(Demand(_unmarked(demand.requirement), demand.hashes) for demand in fit)
+    wanted = _fitting(demands.wanted, markers) if demands.lock is None else _locked(demands.lock, markers)
+    return tuple(wanted), tuple(_fitting(demands.limits, markers))
 
 
-def _applies(requirement: Requirement, markers: Mapping[str, str]) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({**markers, "extra": ""})
+def _fitting(demands: Sequence[Demand], markers: Mapping[str, str]) -> Iterator[Demand]:
+    for demand in demands:
+        if applies(demand.requirement.marker, {**markers, "extra": ""}, demand.requirement.name):
+            plain = Requirement(str(demand.requirement))
+            plain.marker = None
+            yield Demand(plain, demand.hashes)
 
 
-def _unmarked(requirement: Requirement) -> Requirement:
-    plain = Requirement(str(requirement))
-    plain.marker = None
-    return plain
+def applies(marker: Marker | None, context: Mapping[str, Any], name: str, *, lock: bool = False) -> bool:
+    """Whether a marker holds in a context.
+
+    Raises:
+        ConfigurationError: it names no variable, or compares what cannot be compared.
+    """
+    try:
+        return marker is None or marker.evaluate(dict(context), context="lock_file" if lock else "metadata")
+    except (UndefinedEnvironmentName, UndefinedComparison) as error:
+        raise ConfigurationError(
+            f"The marker of {name} cannot be judged: {str(marker)[:200]!r}.", hint="mend or remove it"
+        ) from error
 
 
 def _locked(lock: Pylock, markers: Mapping[str, str]) -> Iterator[Demand]:
@@ -261,11 +301,23 @@ def _locked(lock: Pylock, markers: Mapping[str, str]) -> Iterator[Demand]:
     if lock.dependency_groups:
         everything["dependency_groups"] = lock.dependency_groups
     context: dict[str, Any] = {**markers, **{name: frozenset(names) for name, names in everything.items()}}
+    places = lock.environments
+    if places and not any(applies(place, context, "the lock file", lock=True) for place in places):
+        raise ConfigurationError(
+            "The lock file was made for other environments than the image's.", hint="lock it for this one too"
+        )
     for package in lock.packages:
-        if package.marker is not None and not package.marker.evaluate(context, context="lock_file"):
+        if not applies(package.marker, context, package.name, lock=True):
             continue
         if package.directory is not None and package.directory.path in {".", "./"}:
             continue  # the project itself, which the workspace holds
+        pythons = package.requires_python
+        if pythons is not None and not pythons.contains(markers["python_full_version"], prereleases=True):
+            raise ConfigurationError(
+                f"{package.name} in the lock file needs Python {pythons}, and the image has "
+                f"{markers['python_full_version']}.",
+                hint="give an image with such a Python: --base IMAGE",
+            )
         if not package.wheels or package.version is None:
             raise ConfigurationError(
                 f"The lock file has no wheel for {package.name}, and building one would run its code.",
@@ -293,7 +345,7 @@ def _project(path: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> De
             hint="export them into a requirements file or a pylock.toml with the project's own program",
         )
     project = project if isinstance(project, dict) else {}
-    dynamic = set(project.get("dynamic") or ()) & {
+    dynamic = set(_texts(path, "dynamic", project.get("dynamic"))) & {
         "dependencies",
         *(["optional-dependencies"] if extras else []),
     }
@@ -304,32 +356,79 @@ def _project(path: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> De
             hint="lock them (`pip lock`, `uv export`) and give the lock file",
         )
     optional = {
-        canonicalize_name(key): value for key, value in (project.get("optional-dependencies") or {}).items()
+        str(canonicalize_name(name)): _texts(path, f"extra {name!r}", value)
+        for name, value in _table(path, "optional-dependencies", project.get("optional-dependencies")).items()
     }
-    texts = list(project.get("dependencies") or ())
+    texts = _texts(path, "dependencies", project.get("dependencies")) + _grouped(path, document, groups)
     own = canonicalize_name(str(project.get("name", "")))
-    waiting, taken = [canonicalize_name(extra) for extra in extras], set()
+    waiting, taken, wanted = [str(canonicalize_name(extra)) for extra in extras], set(), []
+    while texts or waiting:
+        if not texts:
+            extra = waiting.pop()
+            if extra not in optional:
+                raise _unknown(path, "extra", extra, optional)
+            texts = [] if extra in taken else list(optional[extra])
+            taken.add(extra)
+            continue
+        demand = Demand(_requirement(str(path), texts.pop()))
+        if own and canonicalize_name(demand.requirement.name) == own:
+            waiting += [str(canonicalize_name(extra)) for extra in demand.requirement.extras]
+        else:
+            wanted.append(demand)
+    if len(wanted) > _DEMANDS:
+        raise ConfigurationError(f"{path} asks for more than {_DEMANDS} packages.")
     try:
-        texts += resolve_dependency_groups(document.get("dependency-groups") or {}, *groups)
-        wanted = []
-        while texts or waiting:
-            if not texts:
-                extra = waiting.pop()
-                if extra not in optional:
-                    raise ConfigurationError(
-                        f"{path} has no extra {extra}; it has {', '.join(optional) or 'none'}."
-                    )
-                texts = [] if extra in taken else list(optional[extra])
-                taken.add(extra)
-                continue
-            demand = Demand(_requirement(str(path), str(texts.pop())))
-            if own and canonicalize_name(demand.requirement.name) == own:
-                waiting += [canonicalize_name(extra) for extra in demand.requirement.extras]
-            else:
-                wanted.append(demand)
         python = SpecifierSet(str(project.get("requires-python", "")))
-    except (ExceptionGroup, LookupError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InvalidSpecifier):
-            raise ConfigurationError(f"{path}: requires-python is no version specifier.") from error
-        raise ConfigurationError(f"{path}: its dependencies cannot be read: {error}.") from error
+    except InvalidSpecifier as error:
+        raise ConfigurationError(f"{path}: requires-python is no version specifier.") from error
     return Demands("project", tuple(wanted), python=python)
+
+
+def _grouped(path: Path, document: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
+    """What dependency groups and those they include come to, each group taken once."""
+    known = {
+        str(canonicalize_name(name)): value
+        for name, value in _table(path, "dependency-groups", document.get("dependency-groups")).items()
+    }
+    texts: list[str] = []
+    waiting, taken = [str(canonicalize_name(group)) for group in groups], set[str]()
+    while waiting:
+        group = waiting.pop()
+        if group in taken:
+            continue
+        taken.add(group)
+        if group not in known:
+            raise _unknown(path, "group", group, known)
+        if not isinstance(known[group], list):
+            raise ConfigurationError(f"{path}: group {group!r} is no list.")
+        for entry in known[group]:
+            if isinstance(entry, str):
+                texts.append(entry)
+            elif isinstance(entry, dict) and list(entry) == ["include-group"]:
+                waiting.append(str(canonicalize_name(str(entry["include-group"]))))
+            else:
+                raise ConfigurationError(
+                    f"{path}: group {group!r} holds {str(entry)[:100]!r}, no requirement and no group."
+                )
+    return texts
+
+
+def _unknown(path: Path, what: str, name: str, known: Mapping[str, object]) -> ConfigurationError:
+    there = ", ".join(map(repr, sorted(known)[:20])) or "none"
+    return ConfigurationError(f"{path} has no {what} {name!r}; it has {there}.")
+
+
+def _texts(path: Path, name: str, value: object) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ConfigurationError(f"{path}: {name} is no list of strings.")
+    return list(value)
+
+
+def _table(path: Path, name: str, value: object) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{path}: {name} is no table.")
+    return value

@@ -29,13 +29,14 @@ from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_n
 from packaging.version import Version
 
 from sandbox_runner.errors import ConfigurationError, ImageError
-from sandbox_runner.sandbox.requirements import Demand, Demands, chosen
+from sandbox_runner.sandbox.requirements import Demand, Demands, applies, chosen
 
 __all__ = ["PLATFORM_PROGRAM", "Platform", "Wheel", "fetch_wheels"]
 
 _FETCH_S = 900.0
 _SILENCE_S = 20  # how long an index may say nothing
 _BYTES = 4 << 30
+_UNPACKED_BYTES = 16 << 30
 _ROUNDS = 8
 _METADATA_BYTES = 4 << 20
 _SAID = 64 << 10
@@ -61,7 +62,11 @@ print(json.dumps({
 
 # No build back end, no version control, no other program is started: that is how foreign code would run.
 _PIP = """
-import runpy, sys
+import os, runpy, sys, threading
+def leave_with_the_runner():
+    os.read(0, 1)  # unbuffered: a lock of a buffer would end the interpreter badly
+    os._exit(1)
+threading.Thread(target=leave_with_the_runner, daemon=True).start()
 def refuse(event, arguments):
     if event in {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn"}:
         raise PermissionError(1, "no program is started to fetch wheels (" + event + ")")
@@ -174,7 +179,7 @@ def fetch_wheels(
             f"{platform.markers['python_full_version']}.",
             hint="give an image with such a Python: --base IMAGE",
         )
-    wanted = chosen(demands, platform.markers)
+    wanted, limits = chosen(demands, platform.markers)
     pinned = any(demand.hashes for demand in wanted)
     end = time.monotonic() + deadline_s
     more: list[Requirement] = []
@@ -184,7 +189,7 @@ def fetch_wheels(
         place = folder / f"round-{number}"
         place.mkdir()
         lines = [*map(str, wanted), *map(str, more)]
-        _download(lines, demands.limits, platform, place, pinned=pinned, deadline_s=end - time.monotonic())
+        _download(lines, limits, platform, place, pinned=pinned, deadline_s=end - time.monotonic())
         wheels = _read(place, platform)
         found, missing = _closure([demand.requirement for demand in wanted], wheels, platform.markers)
         if not missing:
@@ -223,13 +228,13 @@ def _closure(
         needed.add(wheel)
         for inner in wheel.requires:
             contexts = [{**markers, "extra": extra} for extra in ("", *requirement.extras)]
-            if inner.marker is None or any(inner.marker.evaluate(context) for context in contexts):
+            if any(applies(inner.marker, context, f"{wheel}'s {inner.name}") for context in contexts):
                 waiting.append(inner)
     return needed, sorted(missing.values(), key=str)
 
 
 def _read(place: Path, platform: Platform) -> dict[NormalizedName, Wheel]:
-    wheels = {}
+    wheels, unpacked = {}, 0
     for path in sorted(place.glob("*.whl")):
         try:
             name, version, _, tags = parse_wheel_filename(path.name)
@@ -242,7 +247,13 @@ def _read(place: Path, platform: Platform) -> dict[NormalizedName, Wheel]:
                 if member.file_size > _METADATA_BYTES:
                     raise ValueError("its metadata is too long")  # noqa: TRY301 - told below
                 text = archive.read(member).decode("utf-8", "replace")
-            requires = email.parser.HeaderParser().parsestr(text).get_all("Requires-Dist") or []
+                # A reader takes no more of a member than this says, so neither will pip.
+                unpacked += sum(info.file_size for info in archive.infolist())
+            metadata = email.parser.HeaderParser().parsestr(text)
+            requires = metadata.get_all("Requires-Dist") or []
+            told = canonicalize_name(str(metadata["Name"])), Version(str(metadata["Version"]))
+            if told != (name, version):
+                raise ValueError(f"its metadata is of {told[0]} {told[1]}")  # noqa: TRY301
             with path.open("rb") as file:
                 digest = file_digest(file, "sha256").hexdigest()
             wheels[name] = Wheel(path, name, version, digest, tuple(map(Requirement, requires)))
@@ -250,6 +261,10 @@ def _read(place: Path, platform: Platform) -> dict[NormalizedName, Wheel]:
             raise ImageError(f"The wheel {path.name} cannot be used: {error}.") from error
         if not platform.accepts(tags):
             raise ImageError(f"The wheel {path.name} is for another platform than the image's.")
+        if unpacked > _UNPACKED_BYTES:
+            raise ImageError(
+                f"The packages come to more than {_UNPACKED_BYTES >> 30} GiB unpacked, with {path.name}."
+            )
     return wheels
 
 
@@ -277,7 +292,7 @@ def _download(
     ]  # fmt: skip
     process = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # ends when this process does, and pip with it
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=scratch,
@@ -303,6 +318,8 @@ def _download(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         listener.join(5)
+        if process.stdin is not None:
+            process.stdin.close()
         if process.stdout is not None:
             process.stdout.close()
     shutil.rmtree(scratch, ignore_errors=True)
@@ -332,6 +349,8 @@ def _why(said: str, platform: Platform) -> ImageError:  # noqa: PLR0911 - one fo
     errors = [
         line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR: ")
     ]
+    if errors == ["Exception:"]:  # pip broke; the end of its traceback says over what
+        errors = said.strip().splitlines()[-1:]
     told = (" ".join(errors) or said.strip() or "it said nothing")[:600]
     if "No module named pip" in said:
         return ImageError(

@@ -93,9 +93,7 @@ def split_target(target: str) -> tuple[str, str]:
     if "[" in file:
         raise StepError("the file part of the test target holds a '[': some pytest drop all that follows it")
     if mark and ":/" in file:  # `a:/::b` is the file `a:`; written without the slash, pytest runs `a`
-        raise StepError(
-            "a name in the file part of the test target ends with ':', which makes '::' ambiguous"
-        )
+        raise StepError("a name in the file part of the test target ends with ':', so '::' has two meanings")
     return file, mark + node
 
 

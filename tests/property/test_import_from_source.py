@@ -5,6 +5,7 @@ kind of entry of the path and every way to import, on that tree and on one where
 cache beside it. That the poison is one is tried with plain Python as well.
 """
 
+import colorsys
 import importlib.util
 import json
 import marshal
@@ -271,6 +272,17 @@ def test_byte_code_without_a_source_is_refused_in_words(tmp_path: Path, entry: s
     ((kind, text),) = told(root, "session", calls)
     assert kind == "ImportError"
     assert text.startswith("byte code of the workspace is not run, and bare has no source beside it: ")
+
+
+def test_a_prefix_for_caches_in_the_workspace_brings_no_byte_code_of_others(tmp_path: Path) -> None:
+    root, _ = make(tmp_path, poisoned=False)
+    cache = root / "caches" / colorsys.__file__.lstrip("/")
+    cache = cache.with_name(f"colorsys.{sys.implementation.cache_tag}.pyc")
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(poison_of("colorsys"))
+    calls = [([], f"sys.pycache_prefix = {str(root / 'caches')!r}; import colorsys; told = dir(colorsys)")]
+    assert "value" in told(root, "plain", calls)[0][1]
+    assert "rgb_to_hsv" in told(root, "session", calls)[0][1]
 
 
 def test_a_session_that_cannot_keep_byte_code_out_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ FILES = (
     "hidden/test_x.py",
     "tests/colon:",
     "tests/colon",
+    "tests/test_x.py[",
     "tests/a b.py",
     "@file",
     "-p",

@@ -14,7 +14,7 @@ from __future__ import annotations
 from sandbox_runner.guest.digest import sha256_hex
 from sandbox_runner.guest.lean import json_encoder
 from sandbox_runner.guest.outcome import REFUSED, StepError
-from sandbox_runner.guest.paths import normal
+from sandbox_runner.guest.paths import normal, split_target
 from sandbox_runner.guest.rules import Rules, State
 
 TYPE_CHECKING = False
@@ -105,7 +105,7 @@ def _confined(rules: Rules, state: State, method: str, arguments: dict[str, Any]
     if below:
         if method in ("search_code", "git_commit", "git_push"):
             return f"refused: room {room.name} is confined to {room.directory}"
-        path = arguments.get("path", arguments.get("test_path", "").partition("::")[0])
+        path = split_target(arguments["test_path"])[0] if method == "test_run" else arguments.get("path", "")
         if (method in _FILE_METHODS or method == "test_run") and normal(path)[: len(below)] != below:
             return f"refused: room {room.name} is confined to {room.directory}"
     return None

@@ -16,10 +16,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MissingError", "close_parent", "normal", "open_directory", "open_parent", "read_file"]
+__all__ = [
+    "TARGET_LIMIT",
+    "MissingError",
+    "close_parent",
+    "normal",
+    "open_directory",
+    "open_parent",
+    "read_file",
+    "split_target",
+]
 
 PATH_LIMIT = 4096
 """Longest path in bytes; the kernel's own PATH_MAX."""
+TARGET_LIMIT = 8192
+"""Longest target of a test run in bytes of UTF-8; no longer node id is in a report either."""
 
 # Without O_PATH older gVisor ignores O_NOFOLLOW beside O_DIRECTORY and goes where a link leads.
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -57,6 +68,33 @@ def normal(path: str, *, write: bool = False) -> list[bytes]:
     if write and parts and parts[-1].lower() in _GIT_FILES:
         raise refusal("a file that configures git is closed to writing: " + path)
     return parts
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """What a test run names: its file part, a path, and the rest from the first ``::`` on (or nothing).
+
+    pytest splits a target there too, whatever stands in the rest: a node id holds slashes, backslashes,
+    ``..`` and blanks as it likes. So the file part is all that there is to judge. It is a path like any
+    other, and a spelling of it that pytest splits elsewhere is refused: what is judged is what is run.
+
+    Raises:
+        StepError: over-long, no UTF-8 text, a control character in the rest, or a file part that pytest
+            would read as another.
+    """
+    file, mark, node = target.partition("::")
+    try:
+        size = len(target.encode())
+    except UnicodeEncodeError:
+        raise StepError("the test target is not UTF-8 text") from None
+    if size > TARGET_LIMIT:
+        raise StepError(f"the test target is longer than {TARGET_LIMIT} bytes")
+    if any(character < " " or character == "\x7f" for character in node):
+        raise StepError("the node id of the test target holds a control character")
+    if "[" in file:
+        raise StepError("the file part of the test target holds a '[': some pytest drop all that follows it")
+    if mark and ":/" in file:  # `a:/::b` is the file `a:`; written without the slash, pytest runs `a`
+        raise StepError("a name in the file part of the test target ends with ':', so '::' has two meanings")
+    return file, mark + node
 
 
 def _raw(path: str) -> bytes:

@@ -9,7 +9,8 @@ does to this process it can do to the report: the verdict is the tests' own word
 is assured.
 
 Nothing of the workspace can be imported before pytest and this module's needs are. With ``honour`` the
-project's configuration, conftest files and import path are those of ``python -m pytest``. Without, no
+project's configuration, conftest files and import path are those of ``python -m pytest``; a ``src`` stands
+where an installed project is found, before other packages and behind the standard library. Without, no
 configuration and no conftest is read, plugins come from the image alone, and the workspace and its ``src``
 stand *last* on the path: packages under test are found, and no module of the standard library is replaced.
 """
@@ -45,27 +46,63 @@ _SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 16  # fcntl(2)'s F_SETPIPE_SZ, and what
 _LOADED_LATE = ("_pytest._argcomplete", "_pytest.config.compat", "faulthandler")
 
 
-class _SourceOnly(importlib.machinery.SourceFileLoader):
-    """Compiles what stands in the workspace; bytecode beside it may be anybody's."""
+def _never_run_bytecode(root: str) -> None:
+    """Have what lies below ``root`` compiled from its source, whoever finds it and by whatever name.
 
-    def get_code(self, fullname: str) -> Any:
-        path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+    A cache beside a source may be anybody's. The lock is at the loaders, for there all ways meet: entries of
+    the path of any kind, links, the finders of editable installs, ``spec_from_file_location``, ``runpy``,
+    archives. Which file is found stays Python's own affair. Byte code without a source is refused.
+    """
+    inside = _judge_of(root)
+    sources = importlib.machinery.SourceFileLoader
+    places = [kind for kind in sources.__mro__ if "get_code" in kind.__dict__]  # most loaders inherit it
+    bare: Any = importlib.machinery.SourcelessFileLoader
+    zips: Any = importlib.import_module("zipimport")
+    if not (places and hasattr(zips, "_get_module_code") and hasattr(rewrite, "_read_pyc")):
+        raise SystemExit(
+            "this Python or pytest has no place where byte code of the workspace can be kept out"
+        )
+    place: Any = places[0]
+    of_source, of_bytecode, of_archive = place.get_code, bare.get_code, zips._get_module_code  # noqa: SLF001
 
+    def source_code(loader: Any, fullname: str) -> Any:
+        path = loader.get_filename(fullname)
+        if sys.pycache_prefix is None and not inside(path):  # with a prefix a cache lies wherever a test says
+            return of_source(loader, fullname)
+        return loader.source_to_code(loader.get_data(path), path)
 
-def _never_read_bytecode(root: str) -> None:
-    loaders = (
-        (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
-        (_SourceOnly, importlib.machinery.SOURCE_SUFFIXES),
-    )
+    def no_code(loader: Any, fullname: str) -> Any:
+        path = loader.get_filename(fullname)
+        if inside(path):
+            raise _without_source(fullname, path)
+        return of_bytecode(loader, fullname)
 
-    def hook(path: str) -> importlib.machinery.FileFinder:
-        if path != root and not path.startswith(root + "/"):
-            raise ImportError(path)
-        return importlib.machinery.FileFinder(path, *loaders)
+    def archived_code(importer: Any, fullname: str) -> Any:
+        if not inside(importer.archive):
+            return of_archive(importer, fullname)
+        package = importer.is_package(fullname)
+        name = importer.prefix + fullname.rpartition(".")[2] + (os.sep + "__init__" if package else "")
+        path = os.path.join(importer.archive, name + ".py")
+        try:
+            data = importer.get_data(path)
+        except OSError:
+            raise _without_source(fullname, path + "c") from None
+        return compile(data, path, "exec", dont_inherit=True), package, path
 
-    sys.path_hooks.insert(0, hook)
+    place.get_code, bare.get_code, zips._get_module_code = source_code, no_code, archived_code  # noqa: SLF001
     rewrite._read_pyc = lambda *_args, **_kwargs: None  # noqa: SLF001 - pytest's own cache has no other switch
+
+
+def _judge_of(root: str) -> Callable[[str], bool]:
+    """Whether a file lies below a directory once every link is followed."""
+    real, join = os.path.realpath, os.path.join
+    below = join(real(root), "")
+    return lambda path: join(real(path), "").startswith(below)
+
+
+def _without_source(fullname: str, path: str) -> ImportError:
+    text = f"byte code of the workspace is not run, and {fullname} has no source beside it: {path}"
+    return ImportError(text, name=fullname, path=path)
 
 
 class _Reporter:
@@ -113,12 +150,12 @@ def session(settings: dict[str, Any]) -> int:
         return 1
     root = os.getcwd()
     source = [entry for entry in (os.path.join(root, "src"),) if os.path.isdir(entry)]
-    _never_read_bytecode(root)
+    _never_run_bytecode(root)
     arguments = ["-q", "--tb=short", "--color=no"]
     late: list[str] = []
     if settings["honour"]:
-        sys.path.insert(0, root)
-        sys.path.extend(source)
+        at = _behind_the_library()
+        sys.path[:] = [root, *sys.path[:at], *source, *sys.path[at:]]
         arguments += ["-o", "cache_dir=" + os.path.join(os.environ["TMPDIR"], "pytest-cache")]
     else:
         late = [root, *source]
@@ -129,6 +166,13 @@ def session(settings: dict[str, Any]) -> int:
     code = int(pytest.main(arguments, plugins=[_Reporter(say, late)]))
     say({"end": code})
     return code
+
+
+def _behind_the_library() -> int:
+    """Where in the path an installed project's code is found: before other packages, and no sooner."""
+    library = os.path.dirname(os.path.dirname(json.__file__))
+    ends = (library, os.path.join(library, "lib-dynload"))
+    return max((at for at, entry in enumerate(sys.path, 1) if entry in ends), default=0)
 
 
 def _codecs_archive() -> str | None:

@@ -13,7 +13,7 @@ from time import monotonic
 from sandbox_runner.guest.digest import sha256
 from sandbox_runner.guest.lean import json_decoder, json_encoder
 from sandbox_runner.guest.outcome import Outcome, StepError, listing, step_error
-from sandbox_runner.guest.paths import close_parent, normal, open_parent
+from sandbox_runner.guest.paths import close_parent, normal, open_parent, split_target
 from sandbox_runner.guest.process import Program, run
 from sandbox_runner.guest.scratch import clear_scratch
 from sandbox_runner.guest.sinks import HeadTail, Whole
@@ -137,8 +137,8 @@ def _take_case(report: TestReport, value: list[Any]) -> bool:
 
 def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
     """Run the tests of a path (a file, a directory, or a file and a node id after ``::``)."""
-    _must_exist(guest, test_path)
-    settings = {"honour": guest.config.tests.honour_project_config, "path": "./" + test_path}
+    target = _existing(guest, test_path)
+    settings = {"honour": guest.config.tests.honour_project_config, "path": target}
     seconds = min(guest.config.tests.timeout_s, guest.config.limits.call_s)
     output = guest.output = HeadTail(guest.config.limits.output_bytes, keep=OUTPUT_LIMIT)
     said = Whole(_REPORT_LIMIT)
@@ -163,11 +163,13 @@ def test_run(guest: Guest, test_path: str, expected: int) -> Outcome:
 test_run.__test__ = False  # type: ignore[attr-defined]
 
 
-def _must_exist(guest: Guest, test_path: str) -> None:
-    path = test_path.partition("::")[0]
+def _existing(guest: Guest, test_path: str) -> str:
+    """The target as pytest is given it: the file part in its one normal form, and never an option."""
+    path, node = split_target(test_path)
     parts = normal(path)
+    target = "./" + b"/".join(parts).decode() + node
     if not parts:
-        return
+        return target
     with guest.identity:
         parent = open_parent(guest.root, parts, path)
         try:
@@ -178,6 +180,7 @@ def _must_exist(guest: Guest, test_path: str) -> None:
             raise step_error(error, path) from None
         finally:
             close_parent(guest.root, parent)
+    return target
 
 
 def _details(guest: Guest, report: TestReport, ended: Ended, expected: int) -> dict[str, Any]:

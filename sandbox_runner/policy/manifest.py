@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from sandbox_runner.policy.budget import written_bytes
-from sandbox_runner.policy.paths import UnusablePathError, normal_form
+from sandbox_runner.policy.paths import UnusablePathError, normal_form, target_file
 from sandbox_runner.trail.operations import TrailOpcodes
 
 __all__ = ["Manifest", "ManifestBuilder", "Step"]
@@ -30,7 +30,7 @@ _LISTED: Final = {
     _T.ROOM_ENTER: (("rooms", "room"),),
     _T.CAP_ISSUE: (("capabilities", "action"),),
 }
-_PATHS: Final = frozenset({"reads", "writes", "tests"})
+_FORMS: Final = {"reads": normal_form, "writes": normal_form, "tests": target_file}
 
 
 class Step(Protocol):
@@ -57,7 +57,7 @@ class Manifest:
         reads: files read, in normal form where they have one.
         writes: files written or edited.
         searches: patterns.
-        tests: test paths.
+        tests: the files and directories of test runs, in normal form where they have one.
         repositories: of commits and pushes, as the trail names them.
         pushes: repositories pushed.
         bottles: to and from whom messages go.
@@ -128,11 +128,12 @@ class ManifestBuilder:
 
 
 def _listed(name: str, found: set[Any]) -> tuple[str, ...]:
-    return tuple(sorted({_normal(item) if name in _PATHS else str(item) for item in found}))
+    form = _FORMS.get(name)
+    return tuple(sorted({str(item) if form is None else _normal(form, item) for item in found}))
 
 
-def _normal(path: str) -> str:
+def _normal(form: Callable[[str], str], path: str) -> str:
     try:
-        return normal_form(path) or "."
+        return form(path) or "."
     except UnusablePathError:
         return path

@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from sandbox_runner.guest.outcome import StepError
+from sandbox_runner.guest.paths import split_target
+
 __all__ = [
     "COMPONENT_BYTES",
     "PATH_BYTES",
@@ -19,6 +22,7 @@ __all__ = [
     "is_git_control_file",
     "is_git_internal",
     "normal_form",
+    "target_file",
 ]
 
 PATH_BYTES: Final = 1024
@@ -63,6 +67,19 @@ def normal_form(path: str) -> str:
     if any(_bytes(name) > COMPONENT_BYTES for name in kept):
         raise UnusablePathError(f"a name in it is longer than {COMPONENT_BYTES} bytes")
     return "/".join(kept)
+
+
+def target_file(target: str) -> str:
+    """The normal form of the file or directory that a test run's target names.
+
+    Raises:
+        UnusablePathError: it has none, or pytest might read the target otherwise.
+    """
+    try:
+        file, _ = split_target(target)
+    except StepError as error:
+        raise UnusablePathError(error.reason) from None
+    return normal_form(file)
 
 
 def _check_text(path: str) -> None:

@@ -32,6 +32,7 @@ from sandbox_runner.policy.paths import (
     is_git_control_file,
     is_git_internal,
     normal_form,
+    target_file,
 )
 from sandbox_runner.policy.patterns import Matcher, name_matcher, path_matcher
 from sandbox_runner.policy.record import PolicyRecord
@@ -134,8 +135,7 @@ class Judge:
     def _test(self, arguments: Arguments) -> Decision:
         path = arguments["test_path"]
         try:
-            normal_form(path)  # the whole text, as somebody might open it
-            normal = normal_form(path.partition("::")[0])  # pytest: what follows names a test inside the file
+            normal = target_file(path)
         except UnusablePathError as error:
             return Decision(False, "paths.form", f"the path {quoted(path)} is unusable: {error}")
         if is_git_internal(normal):

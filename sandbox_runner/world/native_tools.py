@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox_runner.guest.outcome import invalid_pattern
+from sandbox_runner.guest.outcome import StepError, invalid_pattern
+from sandbox_runner.guest.paths import split_target
 from sandbox_runner.world.beneath import steps_of
 from sandbox_runner.world.native_process import Finished, run_native
 
@@ -138,8 +139,11 @@ class NativeTools:
 
     def test(self, path: str, expected: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Run pytest on one path; return what it reported, and its output."""
-        file, *nodes = path.split("::")
-        target = "::".join(["/".join([".", *steps_of(file)]), *nodes])  # "./" in front: never an option
+        try:
+            file, node = split_target(path)
+        except StepError as error:
+            raise StepFailedError(error.reason) from None
+        target = "/".join([".", *steps_of(file)]) + node  # "./" in front: never an option
         argv = (sys.executable, *_PYTEST, target)
         ended = self._run(argv, self._base, self._environment, self._limits.test_s)
         if ended.exit_code is None:

@@ -148,6 +148,49 @@ def test_poisoned_bytecode_has_no_effect(do: Do) -> None:
     assert outcome.details["failed"] == 1
 
 
+WAYS = """
+import importlib.machinery, importlib.util, marshal, os, pathlib, runpy, sys, zipfile, pytest
+R = os.path.dirname(os.path.abspath(__file__))
+def poisoned(path):
+    cache = pathlib.Path(importlib.util.cache_from_source(path))
+    code = compile("right = False", "x", "exec")
+    data = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code)
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_bytes(data)
+    pathlib.Path(path).write_text("right = True")
+    return data
+data = poisoned("sound.py")
+with zipfile.ZipFile("sound.zip", "w") as archive:
+    archive.writestr("sound.py", "right = True")
+    archive.writestr("sound.pyc", data)
+pathlib.Path("bare.pyc").write_bytes(data)
+for link in ("here", "/tmp/there"):
+    if not os.path.islink(link): os.symlink(R, link)
+ENTRIES = ["", ".", R, "here", R + "/here", "/tmp/there", R + "/sound.zip", "sound.zip"]
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entry(entry, monkeypatch):
+    monkeypatch.setattr(sys, "path", [entry, *(e for e in sys.path if not e.startswith(R))])
+    monkeypatch.delitem(sys.modules, "sound", raising=False)
+    import sound
+    assert sound.right
+def test_module():
+    assert runpy.run_module("sound")["right"]
+@pytest.mark.parametrize("path", ["sound.py", R + "/sound.py", "here/sound.py", "/tmp/there/sound.py"])
+def test_file(path):
+    spec = importlib.util.spec_from_file_location("other", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.right and type(spec.loader) is importlib.machinery.SourceFileLoader
+def test_bare():
+    with pytest.raises(ImportError, match="byte code of the workspace is not run"): import bare
+"""
+
+
+def test_poison_has_no_effect_by_whatever_way_a_module_is_found(do: Do) -> None:
+    outcome = outcome_of(do, WAYS)
+    assert (outcome.status, outcome.details["passed"]) == (Status.OK, 14), outcome.meta["output"]
+
+
 DAEMON = """
 import os, time
 def test_it():

@@ -87,10 +87,57 @@ def test_a_path_without_a_normal_form_is_refused_under_the_most_open_policy(meth
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc", "../x", "tests/../..", "tests\\a", "a\x00", "tests/a.py::../../../../x"]
+    "path",
+    [
+        *(
+            "/etc",
+            "../x",
+            "tests/../..",
+            "tests\\a",
+            "a\x00",
+            "/etc::x",
+            "../x::y",
+            "tests\\a::x",
+            "tests/a.py ::x",
+        ),
+        *(
+            "tests/a.py::x\x00",
+            "tests/a.py::x\n",
+            "tests/a\n.py::x",
+            "tests/a.py::\x7f",
+            "tests/a.py::\ud800",
+        ),
+        *("tests/a.py::" + "x" * 8192, "tests/a.py::" + "\u3044" * 3000, "x" * 1025 + "::a"),
+        *("tests/a[b].py", "tests/a[b].py::c", "tests/a.py[x]", "tests/a.py[x::y", "[", "[::x"),
+        *("tests/a.py:/::x", "tests/a.py:/.::x", "tests/a.py:/b/..::x", "tests/a.py:////::x"),
+    ],
 )
-def test_a_test_path_without_a_normal_form_is_refused(path: str) -> None:
+def test_a_target_whose_file_part_has_no_normal_form_or_is_open_to_doubt_is_refused(path: str) -> None:
     assert verdict(OPEN, "test_run", test_path=path, expected=0) == "paths.form"
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        *(
+            "test_p[\\u3044]",
+            "test_p[a/../../x]",
+            "T::t[a::b]",
+            "../../../../x",
+            "t[a b]",
+            "t[",
+            "]",
+            "",
+            ":t",
+            "::",
+        ),
+        *("t[\u3044]", "\u202e", "-p", "@x", "hidden/x.py::t", "x" * 8000, "t[a\\b\\..\\c]", " "),
+    ],
+)
+def test_a_node_id_is_no_path(node: str) -> None:
+    assert verdict(NARROW, "test_run", test_path=f"tests/a.py::{node}", expected=0) == "ok"
+    assert verdict(NARROW, "test_run", test_path=f"hidden/a.py::{node}", expected=0) == "tests.paths"
+    assert verdict(NARROW, "test_run", test_path=f"tests/.env::{node}", expected=0) == "paths.deny"
 
 
 @pytest.mark.parametrize(

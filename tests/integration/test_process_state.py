@@ -29,7 +29,6 @@ PLAIN = {
     "/system/flags": "-s: nobody's own folder of packages counts, and /tmp is everybody's home",
     "/system/orig_argv": "the same options",
     "/system/path": "without the codecs' archive of the default image, which a session would keep open",
-    "/system/path_hooks": "no bytecode that lies in the workspace is run",
 }
 # Of a session that the server forked beside one in a process of its own:
 FORKED = {

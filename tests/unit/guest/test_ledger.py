@@ -184,6 +184,7 @@ ROOMS = [
     {"name": "vault", "level": 3},
     {"name": "museum", "read_only": True},
     {"name": "lab", "directory": "lab", "tests": False},
+    {"name": "yard", "directory": "yard"},
     {"name": "study", "capability": "edit_room"},
 ]
 
@@ -209,6 +210,9 @@ def test_a_room_asks_for_level_and_capability():
         ("lab", "search_code", {"pattern": "x"}, False),
         ("lab", "git_commit", {"repo": "0", "message": "m"}, False),
         ("lab", "test_run", {"test_path": "lab", "expected": 0}, False),
+        ("yard", "test_run", {"test_path": "yard/a.py::t[../../../b::c]", "expected": 0}, True),
+        ("yard", "test_run", {"test_path": "a.py::t[/../../yard/b]", "expected": 0}, False),
+        ("yard", "test_run", {"test_path": "yard/../a.py::yard/b", "expected": 0}, False),
         ("hall", "file_write", {"path": "a", "content": ""}, True),
     ],
 )

@@ -11,6 +11,7 @@ from sandbox_runner.guest.rules import Rules, State
 from sandbox_runner.policy import Manifest, Policy, admit, explain, guest_config, what_if, withhold
 from sandbox_runner.trail import Trail, TrailOpcodes, compile_worklog, load
 from sandbox_runner.trail.operations import METHODS
+from sandbox_runner.world import Call
 
 SESSION = [
     {"op": "SEARCH_CODE", "pattern": "def f"},
@@ -234,6 +235,22 @@ def test_a_test_directory_is_meant_by_the_pattern_for_what_is_in_it() -> None:
     assert explain(Policy.load("default"), TrailOpcodes.TEST_RUN, ".").decision.allowed
     hidden = policy_of(paths={"deny": ["tests/secret/**"]})
     assert explain(hidden, TrailOpcodes.TEST_RUN, "tests/secret").decision.rule == "paths.deny"
+
+
+@pytest.mark.parametrize(
+    ("target", "file"),
+    [
+        ("hidden/test_x.py::test_p[a/../../tests/q]", "hidden/test_x.py"),
+        ("./tests//x/../test_x.py::test_p[\\u3044]", "tests/test_x.py"),
+        ("tests/", "tests"),
+        (".", "."),
+        ("tests/test_x.py[1]", "tests/test_x.py[1]"),  # not admitted; listed as it stands
+        ("../x.py::a", "../x.py::a"),
+    ],
+)
+def test_the_manifest_lists_the_file_of_a_test_run(target: str, file: str) -> None:
+    call = Call(METHODS["test_run"].opcode, "test_run", {"test_path": target, "expected": 0}, 1)
+    assert Manifest.of([call]).tests == (file,)
 
 
 def test_the_guest_is_told_what_the_policy_says() -> None:

@@ -159,6 +159,9 @@ def tests(base):
     return FileWorld(base)
 
 
+AMBIGUOUS = "a name in the file part of the test target ends with ':', so '::' has two meanings"
+
+
 @pytest.mark.parametrize(
     ("path", "expected", "text"),
     [
@@ -171,6 +174,9 @@ def tests(base):
         ("absent.py", 0, "test_run: ERROR absent.py (exit=4, passed=0, failed=0, expected=0)"),
         ("-h", 0, "test_run: ERROR -h (exit=4, passed=0, failed=0, expected=0)"),
         ("../x", 0, "test_run: ERROR path outside workspace: ../x"),
+        ("./x/..//test_ok.py::test_a", 1, "test_run: ./x/..//test_ok.py::test_a (exit=0)"),
+        ("@test_ok.py", 0, "test_run: ERROR @test_ok.py (exit=4, passed=0, failed=0, expected=0)"),
+        ("test_ok.py:/::test_a", 0, f"test_run: ERROR {AMBIGUOUS}"),
     ],
 )
 def test_a_test_run_succeeds_if_tests_ran_passed_and_were_as_many_as_expected(

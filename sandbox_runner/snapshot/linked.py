@@ -44,7 +44,7 @@ from sandbox_runner.guest.tree_records import (
 from sandbox_runner.guest.tree_walk import NO_PART, Limits, walk
 from sandbox_runner.snapshot.ignore import Ignore
 
-__all__ = ["Linked", "LinkedError", "plain_config"]
+__all__ = ["LayoutError", "Linked", "plain_config"]
 
 _PATH_BYTES = 4096
 _GIT = b".git"
@@ -66,8 +66,8 @@ _CLONE = "Run on a clone of it (git clone FROM TO), or leave the commits out of 
 _REPAIR = "If it was moved, run git worktree repair in it; else run on a clone of it."
 
 
-class LinkedError(Exception):
-    """Why a ``.git`` that is no directory cannot be taken along; the text says it, ``hint`` what to do."""
+class LayoutError(Exception):
+    """Why git cannot work on a directory as it lies there; the text says it, ``hint`` what to do."""
 
     def __init__(self, reason: str, hint: str) -> None:
         super().__init__(reason)
@@ -85,25 +85,25 @@ class Linked:
         common: the one it shares, open.
 
     Raises:
-        LinkedError: its ``.git`` is no such thing, or the other side does not say the same.
+        LayoutError: its ``.git`` is no such thing, or the other side does not say the same.
         FileNotFoundError: it has no ``.git``.
     """
 
     def __init__(self, root: int) -> None:
         file = os.stat(_GIT, dir_fd=root, follow_symlinks=False)
         if stat.S_ISLNK(file.st_mode):
-            raise LinkedError("its .git is a symbolic link, and no link is followed", _CLONE)
+            raise LayoutError("its .git is a symbolic link, and no link is followed", _CLONE)
         if not stat.S_ISREG(file.st_mode):
-            raise LinkedError("its .git is neither a directory nor a file", "Remove it.")
+            raise LayoutError("its .git is neither a directory nor a file", "Remove it.")
         with ExitStack() as held:
             try:
                 self._find(root, held)
                 self._must_agree(root, file, held)
             except OSError as error:
                 why = error.strerror or str(error)
-                raise LinkedError(f"where its .git file leads cannot be opened ({why})", _REPAIR) from None
+                raise LayoutError(f"where its .git file leads cannot be opened ({why})", _REPAIR) from None
             except StepError as error:
-                raise LinkedError(
+                raise LayoutError(
                     f"where its .git file leads cannot be read ({error.reason})", _REPAIR
                 ) from None
             self._held = held.pop_all()
@@ -123,25 +123,25 @@ class Linked:
         parts = target.rstrip(b"/").split(b"/")
         if len(parts) < 3 or parts[-2] != b"worktrees" or parts[-1] in {b"", b".", b".."}:
             if b"modules" in parts:
-                raise LinkedError("it is a submodule's working tree, whose repository lies elsewhere", _CLONE)
-            raise LinkedError("its repository lies elsewhere, where its .git file says", _CLONE)
+                raise LayoutError("it is a submodule's working tree, whose repository lies elsewhere", _CLONE)
+            raise LayoutError("its repository lies elsewhere, where its .git file says", _CLONE)
         self.git = _directory(root, target, held)
         self.common = _directory(self.git, b"../..", held)
         listed = _directory(self.common, b"worktrees/" + parts[-1], held)
         shared = _directory(self.git, _pointer(self.git, b"commondir", b""), held)
         if not _same(listed, self.git) or not _same(shared, self.common):
-            raise LinkedError("its .git file does not lead to the worktrees of a repository", _REPAIR)
+            raise LayoutError("its .git file does not lead to the worktrees of a repository", _REPAIR)
 
     def _must_agree(self, root: int, file: os.stat_result, held: ExitStack) -> None:
         folder, _, name = _pointer(self.git, b"gitdir", b"").rpartition(b"/")
         there = os.stat(name, dir_fd=_directory(self.git, folder + b"/", held), follow_symlinks=False)
         if name != _GIT or file.st_nlink != 1 or not os.path.samestat(there, file):
-            raise LinkedError("the repository that its .git file names knows another working tree", _REPAIR)
+            raise LayoutError("the repository that its .git file names knows another working tree", _REPAIR)
         if there.st_ctime_ns != file.st_ctime_ns:
-            raise LinkedError("its .git file was changed meanwhile", _REPAIR)
+            raise LayoutError("its .git file was changed meanwhile", _REPAIR)
         owners = {os.fstat(fd).st_uid for fd in (root, self.git, self.common)}
         if owners != {file.st_uid}:
-            raise LinkedError("its .git file names a repository of another owner", _CLONE)
+            raise LayoutError("its .git file names a repository of another owner", _CLONE)
 
     # -- as a part of a capture -----------------------------------------------------------------------------
 
@@ -291,7 +291,7 @@ def _pointer(parent: int, name: bytes, begin: bytes) -> bytes:
     text = git_files.read(parent, name, _PATH_BYTES) or b""
     path = text[len(begin) :].rstrip(b"\r\n")
     if not text.startswith(begin) or not path or b"\0" in path or b"\n" in path:
-        raise LinkedError(f"its .git file leads nowhere: {name.decode()} names no directory", _REPAIR)
+        raise LayoutError(f"its .git file leads nowhere: {name.decode()} names no directory", _REPAIR)
     return path
 
 

@@ -14,7 +14,7 @@ import pytest
 from sandbox_runner.errors import SnapshotError, WorkspaceError
 from sandbox_runner.policy import Policy
 from sandbox_runner.runner import Home
-from sandbox_runner.runner.layouts import check_layouts, source_of
+from sandbox_runner.runner.layouts import Need, check_layouts, source_of
 from sandbox_runner.runner.plan import Wishes
 from sandbox_runner.runner.runner import Runner
 from sandbox_runner.snapshot import Snapshot, SnapshotStore
@@ -50,10 +50,15 @@ def linked(tmp_path: Path) -> Path:
 
 
 def check(
-    workspace: Path, *, bind: bool = False, commits: bool = True, exclude: tuple[str, ...] = ()
+    workspace: Path,
+    *,
+    bind: bool = False,
+    commits: bool = True,
+    pushes: bool = False,
+    exclude: tuple[str, ...] = (),
 ) -> None:
     wishes = Wishes(workspace=workspace, bind=bind, exclude=exclude)
-    check_layouts(wishes, {"0": "."}, commits=commits)
+    check_layouts(wishes, {"0": Need(".", commits=commits, pushes=pushes)})
 
 
 def captured(
@@ -335,7 +340,20 @@ def test_a_linked_working_tree_is_not_worked_in_itself(tmp_path: Path) -> None:
 
 
 def test_pushing_needs_no_settings_of_commits(tmp_path: Path) -> None:
-    check(including(tmp_path), commits=False)
+    check(including(tmp_path), commits=False, pushes=True)
+
+
+def test_what_cannot_be_pushed_is_seen_before(tmp_path: Path) -> None:
+    tree = detached(tmp_path)
+    check(tree)
+    with pytest.raises(WorkspaceError, match="no branch"):
+        check(tree, pushes=True)
+    main = tmp_path / "main"
+    git(main, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", main.as_uri(), "part")
+    check(tmp_path / "part")
+    with pytest.raises(WorkspaceError, match="partial clone"):
+        check(tmp_path / "part", pushes=True)
 
 
 # -- whom nobody asked --------------------------------------------------------------------------------------

@@ -471,7 +471,8 @@ HOSTILE = [
 @pytest.mark.parametrize("layout", HOSTILE, ids=lambda layout: layout.__name__)
 def test_nothing_of_another_repository_comes_along(layout: Callable[[Path], Path], tmp_path: Path) -> None:
     work = layout(tmp_path)
-    with pytest.raises(WorkspaceError):
+    consent = layout in {names_worktree, names_relative, hard_link}
+    with pytest.raises(WorkspaceError, match="knows another working tree" if consent else "git cannot work"):
         check(work)
     if layout is huge:
         os.truncate(work / ".git", 1 << 20)  # the rest is the limit of a file, which is another's test
@@ -495,6 +496,15 @@ def test_a_repository_of_another_owner_does_not_come_along(tmp_path: Path, whose
     with pytest.raises(WorkspaceError, match="another owner"):
         check(tree)
     assert captured(tree, tmp_path)[0].notes == ()
+
+
+def test_no_link_is_followed_on_the_way_to_a_repository(tmp_path: Path) -> None:
+    tree = linked(tmp_path)
+    (tmp_path / "way").symlink_to("main")
+    (tree / ".git").write_text(f"gitdir: {tmp_path}/way/.git/worktrees/tree\n")
+    assert git(tree, "status", "--porcelain") == ""
+    with pytest.raises(WorkspaceError, match="cannot be opened"):
+        check(tree)
 
 
 def test_a_moved_working_tree_is_told_how_to_be_repaired(tmp_path: Path) -> None:

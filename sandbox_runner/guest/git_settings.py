@@ -80,8 +80,14 @@ _CARRIED = {
     ),
     b"extensions": (b"objectformat",),
 }
-_EXTENSIONS = (b"noop", b"noop-v1", b"objectformat", b"partialclone", b"preciousobjects", b"refstorage",
-               b"relativeworktrees", b"worktreeconfig")  # fmt: skip
+_EXTENSIONS = (
+    b"noop",
+    b"noop-v1",
+    b"objectformat",
+    b"preciousobjects",
+    b"refstorage",
+    b"relativeworktrees",
+)
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _FALSE = (b"false", b"no", b"off", b"0", b"")
 _ESCAPES = {ord("n"): b"\n", ord("t"): b"\t", ord("b"): b"\b", ord("\\"): b"\\", ord('"'): b'"'}
@@ -98,6 +104,7 @@ class Settings:
         withheld: why no commit can be made that equals git's own, in words; empty where one can.
         excludes: whether ignore rules lie where ``core.excludesFile`` says.
         ignores_case: ``core.ignoreCase``.
+        partial: whether objects are left with a remote until they are asked for.
         per_worktree: whether ``config.worktree`` counts as well.
         sparse: ``core.sparseCheckout``.
         sparse_cone: ``core.sparseCheckoutCone``.
@@ -108,6 +115,7 @@ class Settings:
         "carried",
         "excludes",
         "ignores_case",
+        "partial",
         "per_worktree",
         "sparse",
         "sparse_cone",
@@ -118,7 +126,7 @@ class Settings:
     def __init__(self) -> None:
         self.carried = b""
         self.withheld: list[str] = []
-        self.excludes = self.ignores_case = self.per_worktree = self.wide = False
+        self.excludes = self.ignores_case = self.partial = self.per_worktree = self.wide = False
         self.sparse = self.sparse_cone = False
 
     def take(self, text: bytes, name: str) -> None:
@@ -138,6 +146,8 @@ class Settings:
         shown = (section + b"." + key).decode("ascii")  # what stands in quotes may be a path of some machine
         if section in {b"include", b"includeif"} and key == b"path" and value:
             self.withheld.append(f"{shown} names settings that this run does not see")
+        elif section == b"remote" and key in {b"promisor", b"partialclonefilter"}:
+            self.partial = self.partial or not _is_false(value)
         elif within:
             return
         elif key in _CARRIED.get(section, ()):
@@ -145,12 +155,17 @@ class Settings:
         elif section == b"core":
             self._of_core(key, value)
         elif section == b"extensions":
-            if key == b"worktreeconfig":
-                self.per_worktree = not _is_false(value)
-            elif key not in _EXTENSIONS:
-                self.withheld.append(f"{shown[:80]} is an extension that is not supported")
+            self._of_extensions(key, value, shown)
         elif section == b"attr" and key == b"tree" and value:
             self.withheld.append("attr.tree names attributes that this run does not see")
+
+    def _of_extensions(self, key: bytes, value: bytes | None, shown: str) -> None:
+        if key == b"worktreeconfig":
+            self.per_worktree = not _is_false(value)
+        elif key == b"partialclone":
+            self.partial = True
+        elif key not in _EXTENSIONS:
+            self.withheld.append(f"{shown[:80]} is an extension that is not supported")
 
     def _of_core(self, key: bytes, value: bytes | None) -> None:
         if key == b"excludesfile":

@@ -22,7 +22,8 @@ import os
 import stat
 import time
 
-from sandbox_runner.guest import git_files
+from sandbox_runner.guest import git_files, git_layout
+from sandbox_runner.guest.git_layout import FILE_LIMIT, PACKED_LIMIT, Layout
 from sandbox_runner.guest.git_settings import OURS, Settings
 from sandbox_runner.guest.git_survey import survey
 from sandbox_runner.guest.outcome import StepError, step_error
@@ -45,10 +46,6 @@ THEIRS, NEXT, OWN = ".git/index", "next", "own"
 """Indices: the one of the repository, what takes its place after the commit, and one of our own."""
 
 _CONFIG = b"config"
-_KEPT = b"config.sandbox-kept"
-_LOCK = b"index.lock"
-_FILE_LIMIT = 1 << 20
-_PACKED_LIMIT = 16 << 20
 _REASON_LIMIT = 400
 _SHARED_INDICES = 16
 _BASE_S = 20.0
@@ -57,27 +54,15 @@ _BYTE_S = 0.25 / (1 << 20)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWN = "repository.git"
 
-# What changes what a commit is, copied for git; and what is written.
+# What changes what a commit is, copied for git.
 _COPIED = (b"info/attributes", b"info/exclude", b"info/sparse-checkout", b"shallow")
-_WRITTEN = (b"COMMIT_EDITMSG", b"logs/HEAD", b"index")
-_BORROWED = b"objects/info/alternates"
 _INDEX_LIMIT = 256 << 20
-
-_UNFINISHED = (
-    (b"MERGE_HEAD", "a merge"),
-    (b"CHERRY_PICK_HEAD", "a cherry-pick"),
-    (b"REVERT_HEAD", "a revert"),
-    (b"rebase-merge", "a rebase"),
-    (b"rebase-apply", "a rebase or git am"),
-    (b"sequencer", "a cherry-pick or revert of several commits"),
-)
-"""What git keeps at the top of a ``.git`` while something of the user's is under way there."""
 
 _REPLACED = b"refs/replace"
 SHAPING = (
     *(b"HEAD", b"commondir", b"config", b"config.worktree", b"index", b"packed-refs"),
-    *(*_COPIED, _BORROWED, _REPLACED),
-    *(name for name, _ in _UNFINISHED),
+    *(*_COPIED, git_layout.BORROWED, _REPLACED),
+    *(name for name, _ in git_layout.UNFINISHED),
 )
 """What below a ``.git`` changes what a commit is, beside the branch."""
 
@@ -222,13 +207,7 @@ class Repository:
         Raises:
             StepError: something is.
         """
-        for name, what in _UNFINISHED:
-            if name in self._names:
-                raise StepError(
-                    f"{what} is unfinished here (.git/{name.decode()}); conclude or abort it, then commit"
-                )
-        if _LOCK in self._names:
-            raise StepError("file exists: .git/index.lock; another git is at work, or died")
+        git_layout.must_be_at_rest(self._names)
 
     def must_replace_nothing(self) -> None:
         """See that git would take every object for itself (``git replace``).
@@ -294,7 +273,7 @@ class Repository:
     def packed_references(self) -> bytes:
         """The text of ``packed-refs``, empty where there is none."""
         with self._guest.identity:
-            return git_files.read(self._git, b"packed-refs", _PACKED_LIMIT) or b""
+            return git_files.read(self._git, b"packed-refs", PACKED_LIMIT) or b""
 
     def _open(self, *, create: bool) -> int:
         try:
@@ -308,18 +287,10 @@ class Repository:
             raise step_error(error, ".git") from None
         if not stat.S_ISDIR(mode):
             raise StepError("unsupported repository: .git is no directory: " + self.name)
-        fd = -1
         try:
-            fd = os.open(".git", _DIRECTORY, dir_fd=self.tree)
-            linked = git_files.exists(fd, b"commondir")  # references and objects would come from elsewhere
+            return os.open(".git", _DIRECTORY, dir_fd=self.tree)
         except OSError as error:
-            if fd >= 0:
-                os.close(fd)
             raise step_error(error, ".git") from None
-        if linked:
-            os.close(fd)
-            raise StepError("unsupported repository: .git is a linked working tree: " + self.name)
-        return fd
 
     def _initialise(self) -> None:
         """What ``git init`` makes, without templates and without a process; all of it or nothing."""
@@ -344,27 +315,9 @@ class Repository:
     def _prepare(self) -> None:
         """Look at everything that git or this guest will open, and make the repository that git sees."""
         began = time.monotonic()
-        self._names = {os.fsencode(name) for name in os.listdir(self._git)}
-        if _KEPT in self._names:  # a version that put its own in this place died meanwhile
-            raise StepError(
-                "unsupported repository: .git/config.sandbox-kept is its configuration as it was, "
-                "left by a call that died; rename it to .git/config"
-            )
-        self.head = self._head()
-        self.ref = git_files.branch_of(self.head)
-        if self.ref == b"refs/heads/.invalid":
-            raise StepError("unsupported repository: references are kept in a reftable: " + self.name)
-        self.before = self._at()
-        if self.ref is None and self.before is None:
-            raise StepError("not a git repository: " + self.name)
-        for name in (b"config", b"config.worktree"):
-            if name == _CONFIG or self.settings.per_worktree:
-                self.settings.take(git_files.read(self._git, name, _FILE_LIMIT) or b"", name.decode())
-        for path in (*_WRITTEN, b"logs/" + (self.ref or b"HEAD")):
-            if self._may_have(path):
-                git_files.must_be_file(self._git, path)
-        if git_files.read(self._git, _BORROWED, _FILE_LIMIT):
-            raise StepError("unsupported repository: it borrows objects from another: " + self.name)
+        found = Layout(self._git, self.name)
+        self._names, self.head, self.settings = found.names, found.head, found.settings
+        self.ref, self.before = found.ref, found.before
         entries = self._guest.surveyed.get(self.name)
         if entries is None or self._guest.config.shared:  # where the host's user may make anything meanwhile
             entries = self._guest.surveyed[self.name] = survey(self.tree, self._within())
@@ -390,7 +343,7 @@ class Repository:
         if self.ref is not None and self.before is not None:
             git_files.write_new(self._own, self.ref, self.before.encode() + b"\n")
         for path in filter(self._may_have, _COPIED):
-            text = git_files.read(self._git, path, _FILE_LIMIT)
+            text = git_files.read(self._git, path, FILE_LIMIT)
             if text is not None:
                 git_files.write_new(self._own, path, text)
 
@@ -408,34 +361,20 @@ class Repository:
     def _within(self) -> str:
         return "/".join((self._guest.config.workspace, *map(os.fsdecode, self.below)))
 
-    def _head(self) -> bytes:
-        try:
-            head = git_files.read(self._git, b"HEAD", 4096)
-        except StepError as error:
-            raise StepError(f"not a git repository: {self.name} ({error.reason})") from None
-        if head is None:
-            raise StepError("not a git repository: " + self.name)
-        return head
-
     def _at(self) -> str | None:
         """The commit that HEAD is at now."""
-        if self.ref is None:
-            return git_files.object_name(self._head())
-        found = git_files.loose(self._git, self.ref)
-        if b"packed-refs" not in self._names:
-            return found
-        text = git_files.read(self._git, b"packed-refs", _PACKED_LIMIT) or b""
-        return found or git_files.packed(text, self.ref)
+        head = b"" if self.ref else git_layout.read_head(self._git, self.name)
+        return git_layout.at(head, self.ref, self._git)
 
     def _record(self) -> None:
         """What git writes beside the reference itself, while nobody else may."""
         if self._at() != self.before:
             raise StepError("HEAD was moved by somebody else meanwhile")
         for path in {b"logs/HEAD", b"logs/" + (self.ref or b"HEAD")}:
-            lines = git_files.read(self._own, path, _FILE_LIMIT)
+            lines = git_files.read(self._own, path, FILE_LIMIT)
             if lines:
                 git_files.append(self._git, path, lines)
-        message = git_files.read(self._own, b"COMMIT_EDITMSG", _FILE_LIMIT)
+        message = git_files.read(self._own, b"COMMIT_EDITMSG", FILE_LIMIT)
         git_files.remove(self._git, b"COMMIT_EDITMSG")
         git_files.write_new(self._git, b"COMMIT_EDITMSG", message or b"")
 

@@ -50,9 +50,14 @@ def scan(root: int, header: Mapping[str, Any], _body: bytes) -> Iterator[tuple[d
     return _batched(walk(root, limits, lift=bool(header.get("lift"))))
 
 
-def fetch(root: int, header: Mapping[str, Any], body: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Handler of do=fetch. A want that cannot be read is answered by one PIECE_FAILED, without data."""
-    return _batched(_pieces(root, body, lift=bool(header.get("lift"))))
+def fetch(
+    root: int, header: Mapping[str, Any], body: bytes, *, below: int = 0
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Handler of do=fetch. A want that cannot be read is answered by one PIECE_FAILED, without data.
+
+    ``below`` is how many components of each path lead to what ``root`` stands for.
+    """
+    return _batched(_pieces(root, body, lift=bool(header.get("lift")), below=below))
 
 
 def _batched(packed: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -68,13 +73,13 @@ def _batched(packed: Iterator[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
     yield {"more": False}, bytes(body)
 
 
-def _pieces(root: int, body: bytes, *, lift: bool) -> Iterator[bytes]:
+def _pieces(root: int, body: bytes, *, lift: bool, below: int) -> Iterator[bytes]:
     cursor = Cursor(root, lift=lift)
     try:
         for index, want in enumerate(records.read_wants(body)):
             parts = split_path(want.path)
             try:
-                cursor.move(parts[:-1])
+                cursor.move(parts[below:-1])
                 yield from _contents(cursor, parts, want.kind, index)
             except OSError:
                 yield records.pack_piece(index, records.PIECE_FAILED, b"")

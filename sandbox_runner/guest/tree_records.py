@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BODY_BYTES",
+    "COMPOSED",
     "DIRECTORY",
     "END",
     "EXCLUDED",
@@ -91,8 +92,12 @@ NOTES = {
     8: "named by an exclude pattern as well, without a line of their own",
     9: "named by a .gitignore as well, without a line of their own",
     10: "other half of a split git index left out: the index is captured in one piece",
+    11: "repository of a linked working tree put together from its own directory and the common one",
 }
 """What was normalised on the way, by the number that travels."""
+
+COMPOSED = 11
+"""The note of a ``.git`` that is a file in the directory and a repository in the snapshot."""
 
 UNNAMED = {7: 0, 8: EXCLUDED, 9: IGNORED}
 """The notes that count omissions without a record of their own, and the reason these share; 0: any other."""

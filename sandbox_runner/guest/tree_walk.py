@@ -22,10 +22,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CHUNK_BYTES", "Limits", "TooManyEntriesError", "chunks", "normal_index", "walk"]
+__all__ = ["CHUNK_BYTES", "NO_PART", "Limits", "TooManyEntriesError", "chunks", "normal_index", "walk"]
 
 CHUNK_BYTES = 1 << 20
 """The most that is read at once."""
+
+NO_PART = -1
+"""What ``leave_out`` says of a path that is no part of the tree at all, and so no omission either."""
 
 _NOTHING = bytes(32)
 _FIFO, _SOCKET, _BLOCK, _CHARACTER, _UNREADABLE, _FILE_LIMIT, _TOTAL_LIMIT, _PATH_LIMIT, _GONE = range(1, 10)
@@ -85,15 +88,16 @@ def walk(
     lift: bool = False,
     leave_out: Callable[[bytes, bool], int] | None = None,
     known: Callable[[bytes, os.stat_result], bytes | None] | None = None,
+    below: tuple[bytes, ...] = (),
 ) -> Iterator[bytes]:
     """The scan records of the tree below ``root``, packed.
 
     ``leave_out(path, is_directory)`` is asked about each path in walk order, and gives the reason to leave it
-    out on request (a key of ``REASONS`` that ``UNNAMED`` has), or 0. Such a directory is one omission; what
-    is in it is not looked at. ``known(path, stat)`` gives the SHA-256 of a file where that is known without
-    reading it.
+    out on request (a key of ``REASONS`` that ``UNNAMED`` has), ``NO_PART``, or 0. Such a directory is one
+    omission; what is in it is not looked at. ``known(path, stat)`` gives the SHA-256 of a file where that is
+    known without reading it. ``below`` are the components of the place in the tree that ``root`` stands for.
     """
-    walker = _Walk(root, limits, lift, leave_out, known)
+    walker = _Walk(root, limits, lift=lift, leave_out=leave_out, known=known, below=below)
     try:
         yield from walker.run()
     finally:
@@ -120,15 +124,17 @@ class _Walk:
         self,
         root: int,
         limits: Limits,
+        *,
         lift: bool,
         leave_out: Callable[[bytes, bool], int] | None,
         known: Callable[[bytes, os.stat_result], bytes | None] | None,
+        below: tuple[bytes, ...],
     ) -> None:
         self.cursor = Cursor(root, lift=lift)
         self._limits = limits
         self._leave_out = leave_out
         self._known = known
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] = list(below)
         self._lift = lift
         self._lost = 0  # why the cursor could not go on: from then on nothing is opened
         self._entries = self._reserved = self._reserved_bytes = 0
@@ -315,6 +321,8 @@ class _Walk:
 
     def _omission(self, reason: int, path: bytes) -> bytes:
         """The record of something left out; none once there are too many, which a note counts."""
+        if reason == NO_PART:
+            return b""
         requested = reason in _UNNAMED
         if not (self._requested if requested else self._omitted).takes(path):
             self._note(_UNNAMED[reason if requested else 0], path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,7 @@ from sandbox_runner.replay import TrailEvent, TrailExecutor, TrailResult
 from sandbox_runner.runner.artifacts import keep_ledger, keep_pushes
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.inputs import TrailInput
+from sandbox_runner.runner.layouts import source_of
 from sandbox_runner.runner.lineage import origin_of
 from sandbox_runner.runner.plan import Wishes, may_run, sandbox_spec
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress
@@ -47,7 +49,7 @@ from sandbox_runner.runner.summary import (
     verdict_source,
 )
 from sandbox_runner.sandbox import ContainerWorld, Engine, Sandbox, seccomp_sha256
-from sandbox_runner.snapshot import DirectorySource, Limits, Snapshot, SnapshotStore
+from sandbox_runner.snapshot import Limits, Snapshot, SnapshotStore
 from sandbox_runner.trail import OPERATIONS, TrailOpcodes
 from sandbox_runner.world import MockWorld, call_for
 
@@ -193,10 +195,11 @@ class Run:
         if self.wishes.workspace is None:
             return None
         self._report(Phase.WORKSPACE, f"taking {self.wishes.workspace}")
-        source = DirectorySource(
-            self.wishes.workspace, exclude=self.wishes.exclude, gitignore=self.wishes.gitignore
-        )
-        return self.store.capture(source, label=f"base of {self.run_id}")
+        source, linked = source_of(self.wishes, self.wishes.workspace)
+        with linked or nullcontext():
+            if linked is not None:
+                self._report(Phase.WORKSPACE, "its .git names a repository elsewhere: that comes along")
+            return self.store.capture(source, label=f"base of {self.run_id}")
 
     def _origin(self, base: Snapshot | None) -> str | None:
         """The digest of the tree that commits are measured against; None for an empty one."""

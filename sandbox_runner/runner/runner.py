@@ -20,6 +20,7 @@ from sandbox_runner.record import Log, RunRecord, SigningKey, new_run_id, signin
 from sandbox_runner.runner.cancelling import Cancellation
 from sandbox_runner.runner.home import DEFAULT_TENANT, Home
 from sandbox_runner.runner.inputs import TrailInput, read_input
+from sandbox_runner.runner.layouts import check_layouts, needs_of
 from sandbox_runner.runner.plan import Wishes, may_run, principal_of, runtime_of
 from sandbox_runner.runner.progress import OnProgress, Phase, Progress, silent
 from sandbox_runner.runner.run import Run
@@ -188,6 +189,9 @@ class Runner:
         if wishes.base is not None:
             store.show(wishes.base)  # an unknown name is the user's mistake, told before anything starts
         admission = admit(source.trail, self.policy)
+        privileges = withhold(self.policy, admission.manifest)
+        if may_run(self.policy, admission):
+            check_layouts(wishes, needs_of(self.policy, admission, privileges))
         run_id = new_run_id()
         verdict = Phase.ADMITTED if may_run(self.policy, admission) else Phase.REFUSED
         total = len(source.trail.steps)
@@ -197,7 +201,7 @@ class Runner:
             source=source,
             policy=self.policy,
             admission=admission,
-            privileges=withhold(self.policy, admission.manifest),
+            privileges=privileges,
             wishes=wishes,
             principal=principal_of(source.trail, self.principal),
             tenant=self.tenant,

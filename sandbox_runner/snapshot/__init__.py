@@ -7,6 +7,7 @@ from sandbox_runner.snapshot.directory import DirectorySource
 from sandbox_runner.snapshot.facts import Note, Snapshot
 from sandbox_runner.snapshot.fsck import FsckReport
 from sandbox_runner.snapshot.left_out import LeftOut, groups_of, uncounted
+from sandbox_runner.snapshot.linked import LayoutError, Linked
 from sandbox_runner.snapshot.manifest import Entry, Omission
 from sandbox_runner.snapshot.store import SnapshotStore
 from sandbox_runner.snapshot.text import json_path, show_path
@@ -21,9 +22,11 @@ __all__ = [
     "Entry",
     "FsckReport",
     "GcReport",
+    "LayoutError",
     "LeftOut",
     "Limits",
     "LineCount",
+    "Linked",
     "Note",
     "Omission",
     "Snapshot",

@@ -78,11 +78,14 @@ def apply(reader: ObjectReader, diff: TreeDiff, target: Path, *, git: bool, dry_
 
     Raises:
         ApplyConflictError: nothing was written.
+        SnapshotError: a repository's changes are to go where its ``.git`` is a file; nothing was written.
         WorkspaceError: the directory cannot be read or written.
     """
     with open_directory(target) as root, writing(target):
         cursor = Cursor(root)
         try:
+            if git:
+                _must_take_repositories(cursor, target, diff.changes)
             withheld, changes = _sorted_out(cursor, diff.changes, git=git)
             kept = _crowded(cursor, changes)
             states = _states(cursor, changes)
@@ -135,6 +138,21 @@ def _sorted_out(
         else:
             withheld.append((change.path, owner))
     return withheld, others
+
+
+def _must_take_repositories(cursor: Cursor, target: Path, changes: tuple[Change, ...]) -> None:
+    """See that a repository's changes do not go to a linked working tree, whose repository is elsewhere."""
+    places = {path[: path.rindex(b"/.git/") + 1] for c in changes if b"/.git/" in (path := b"/" + c.path)}
+    for place in sorted(places):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            parent = _enter(cursor, place.strip(b"/"))
+            if stat.S_ISREG(os.stat(b".git", dir_fd=parent, follow_symlinks=False).st_mode):
+                where = show_path(place.strip(b"/") + b"/.git" if place != b"/" else b".git")
+                raise SnapshotError(
+                    f"{where} in {target} is a file and names a repository elsewhere; nothing was written.",
+                    hint="Apply without --git and commit there, or restore the snapshot into a new directory "
+                    "and git fetch from that.",
+                )
 
 
 def _exists(parent: int, name: bytes) -> bool:

@@ -82,11 +82,6 @@ class Demands:
         return "\n".join([*lines, "" if self.lock is None else repr(self.lock.to_dict())])
 
 
-def _real(path: Path) -> Path:
-    """Where links lead; of one that leads to itself, the link: opening it tells."""
-    return Path(os.path.realpath(path))
-
-
 def read_demands(source: Path, *, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()) -> Demands:
     """Read a requirements file, a ``pylock.toml``, or a project's ``pyproject.toml`` or directory.
 

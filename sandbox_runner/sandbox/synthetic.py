@@ -15,10 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from sandbox_runner.errors import SandboxError
 from sandbox_runner.guest.identity import HOME, USER
 from sandbox_runner.policy.schema import Resources
 from sandbox_runner.sandbox.confinement import Machine
+from sandbox_runner.sandbox.scratch import scratch_folder
 
 __all__ = ["GROUP", "HOSTNAME", "PASSWD", "bound", "kernel_files", "name_files"]
 
@@ -38,8 +36,6 @@ _BOOTED = 1_262_304_000  # 2010-01-01, seconds since 1970
 _UPTIME = 315_360_000  # seconds, ten years: more than the age of any process of the host's kernel
 _TICKS = 100  # of a clock in /proc, each second
 _IN_USE = 64 << 20  # bytes of memory, about what a sandbox holds before it does anything
-_STALE_S = 3_600.0  # longer than any start
-_PREFIX = "sandbox-runner-files-"
 _NO_SWAP = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 _MEMORY = (
     *("Buffers", "Cached", "SwapCached", "Active", "Inactive", "Active(anon)", "Inactive(anon)"),
@@ -117,11 +113,9 @@ def bound(files: Mapping[str, bytes]) -> Iterator[list[Mount]]:
     Raises:
         SandboxError: the files cannot be written.
     """
-    _sweep(Path(tempfile.gettempdir()))
     with contextlib.ExitStack() as until:
         try:
-            made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
-            folder = Path(until.enter_context(made))
+            folder = until.enter_context(scratch_folder())
             folder.chmod(0o755)  # an Engine that maps users looks with other rights
             mounts = [_bound(folder, path, content) for path, content in files.items()]
         except OSError as error:
@@ -130,15 +124,6 @@ def bound(files: Mapping[str, bytes]) -> Iterator[list[Mount]]:
                 hint="make room there, or point TMPDIR at another directory",
             ) from error
         yield mounts
-
-
-def _sweep(top: Path) -> None:
-    """Remove what runners left that were killed just while a container of theirs started."""
-    with contextlib.suppress(OSError):
-        for folder in top.glob(f"{_PREFIX}*"):
-            facts = folder.lstat()
-            if facts.st_uid == os.geteuid() and facts.st_mtime < time.time() - _STALE_S:
-                shutil.rmtree(folder, ignore_errors=True)  # follows no link, and removes none
 
 
 def _bound(folder: Path, path: str, content: bytes) -> Mount:

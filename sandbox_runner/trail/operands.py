@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sandbox_runner.arguments import checked
+from sandbox_runner.arguments import checked, checked_but, wrong
 from sandbox_runner.errors import ArgumentError
 from sandbox_runner.trail.hashes import u16_pair_to_hex
 from sandbox_runner.trail.operations import OPERATIONS, Operand, OperandKind, TrailOpcodes, slots_of
@@ -59,13 +59,15 @@ def form_for(opcode: int, slots: int) -> tuple[Operand, ...]:
     return next((form for form in operation.forms if slots_of(form) == slots), operation.forms[-1])
 
 
-@checked
+@checked_but("table")  # it is as large as a trail, and here once a step
 def resolve_operands(opcode: int, slots: Sequence[int], table: Mapping[str, str]) -> list[str | int]:
     """The arguments of a step, in the order of ``operand_names``.
 
     A string that the table lacks becomes ``<unresolved:8 hex digits>``, one without its two slots
     ``<missing_string_arg>``, a number without a slot 0; slots that are left over are ignored.
     """
+    if not isinstance(table, Mapping):
+        raise wrong("table", "a mapping", table)
     values: list[str | int] = []
     at = 0
     for operand in form_for(opcode, len(slots)):
@@ -76,7 +78,10 @@ def resolve_operands(opcode: int, slots: Sequence[int], table: Mapping[str, str]
                 at += 1
                 continue
             key = u16_pair_to_hex(slots[at], slots[at + 1])
-            values.append(table.get(key, f"<unresolved:{key}>"))
+            text = table.get(key, f"<unresolved:{key}>")
+            if not isinstance(text, str):
+                raise wrong(f"table[{key!r}]", "text", text)
+            values.append(text)
         else:
             value = slots[at] if rest > 0 else 0
             values.append(value - 0x10000 if operand.signed and value > 0x7FFF else value)

@@ -86,6 +86,7 @@ def test_a_scan_without_end_is_ended(engine, image) -> None:
 
 
 HOST_PROGRAMS = {
+    "sandbox/engine.py": "what Docker says of one file in an image: its first entry, read in memory",
     "sandbox/environments.py": "a build context, which is written and not read",
     "sandbox/wheels.py": "pip, which fetches wheels and may start nothing itself",
     "sandbox/build.py": "mmdebstrap and apt-get, for the image",

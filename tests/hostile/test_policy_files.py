@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_runner.errors import ExitCode, PolicyError
+from sandbox_runner.errors import ConfigurationError, ExitCode, PolicyError
 from sandbox_runner.policy import Policy, admit
 from sandbox_runner.trail import METHODS, compile_worklog, load
 from sandbox_runner.world import Call
@@ -98,7 +98,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(PolicyError, match=reason):
             Policy.load(path)
-    with pytest.raises(PolicyError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="holds a NUL character"):
         Policy.load("a\0b")
     with pytest.raises(PolicyError, match="cannot be read"):
         Policy.load("x" * 5000)

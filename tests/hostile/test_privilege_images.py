@@ -1,6 +1,7 @@
 """Images that declare volumes where the sandbox has its own: they work, or are refused in words."""
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -29,8 +30,12 @@ def test_it():
 
 
 @pytest.fixture
-def declares(engine, image) -> Iterator[Callable[..., str]]:
-    """Give the image that declares these volumes, once a shell has done ``prepared``; all have one name."""
+def declares(engine, image, request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Give the image that declares these volumes, once a shell has done ``prepared``; a test's have one name.
+
+    The engine remembers what a name means, and finds out that it means another once a start is under way.
+    """
+    name = f"{NAME}-{zlib.crc32(request.node.name.encode()):08x}"
 
     def declare(*volumes: str, prepared: str = "true") -> str:
         made = engine.api.create_container(image.id, ["sh", "-ec", prepared], network_disabled=True)["Id"]
@@ -38,13 +43,13 @@ def declares(engine, image) -> Iterator[Callable[..., str]]:
             engine.api.start(made)
             assert engine.api.wait(made)["StatusCode"] == 0, prepared
             settings = {"Volumes": {volume: {} for volume in volumes}}  # as no Dockerfile can spell some
-            engine.api.commit(made, *NAME.split(":"), conf=settings)
+            engine.api.commit(made, *name.split(":"), conf=settings)
         finally:
             engine.api.remove_container(made, v=True)
-        return NAME
+        return name
 
     yield declare
-    engine.api.remove_image(NAME, force=True)
+    engine.api.remove_image(name, force=True)
 
 
 @pytest.fixture
@@ -140,7 +145,7 @@ def test_an_image_with_a_volume_or_a_link_in_our_way_is_refused_before_anything_
         Sandbox.start(spec, engine=engine)
     assert caught.value.hint
     assert caught.value.exit_code == 2
-    assert engine.api.containers(all=True, filters={"ancestor": NAME}) == []
+    assert engine.api.containers(all=True, filters={"ancestor": spec.image}) == []
 
 
 def test_an_image_that_was_refused_is_used_once_it_is_mended(declares, engine, start_sandbox) -> None:

@@ -287,6 +287,7 @@ SAMPLE = [
 ]
 
 
+@pytest.mark.long
 def test_pytest_itself_collects_from_the_judged_file_alone(tree: Path, guest: SimpleNamespace) -> None:
     """Whatever the spelling: the tests that are found lie in the file or directory that the host listed."""
     arguments = {target: argument_of(guest, target) for target in SAMPLE}

@@ -99,6 +99,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_whatever_is_wrong_with_an_argument_is_a_sentence_and_an_exit_code(words: tuple[str, ...]) -> None:
     command = COMMANDS[words]

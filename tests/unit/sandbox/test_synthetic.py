@@ -1,10 +1,8 @@
 """Files in place of the host's: what they say, for any limits and any image's users."""
 
-import os
 import stat
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,23 +72,3 @@ def test_the_files_are_there_for_everybody_to_read_while_the_container_starts_an
         (folder,) = {path.parent for path in found.values()}
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert not folder.exists()
-
-
-def test_what_a_killed_runner_left_is_swept_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    (kept / "file").write_text("x")
-    for name in ("sandbox-runner-files-old", "sandbox-runner-files-new", "sandbox-runner-x", "other"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "etc-passwd").write_text("x")
-    (tmp_path / "sandbox-runner-files-link").symlink_to(kept)
-    for name in ("sandbox-runner-files-old", "sandbox-runner-x", "other", "sandbox-runner-files-link"):
-        os.utime(tmp_path / name, (0, 0), follow_symlinks=False)
-    with bound({}):
-        left = {path.name for path in tmp_path.iterdir()}
-    assert "sandbox-runner-files-old" not in left
-    assert left >= {"sandbox-runner-files-new", "sandbox-runner-x", "other"}
-    assert (kept / "file").read_text() == "x"

@@ -84,6 +84,7 @@ def test_an_image_with_volumes_beside_or_at_our_places_works(declares, start_wor
 ODD = ("/a:b", "/c,d", "/e f", "/ünï", "/$x", "/n\nx", '/q"x', "/back\\slash", "/v=ro", "/%s{}", "/./x/../y/")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "made",
     [
@@ -135,6 +136,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("prepared", "volumes"), REFUSED)
 @pytest.mark.usefixtures("stays")
 def test_an_image_with_a_volume_or_a_link_in_our_way_is_refused_before_anything_starts(

@@ -94,6 +94,7 @@ def test_what_has_no_wheel_is_refused_by_name(tmp_path: Path, index: Path) -> No
         fetched(tmp_path, "envnothing\n")
 
 
+@pytest.mark.long
 def test_an_environment_is_built_once_and_found_again(
     engine: Engine, image: Image, tmp_path: Path, index: Path
 ) -> None:

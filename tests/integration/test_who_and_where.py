@@ -162,6 +162,7 @@ def test_the_default_image_answers_whatever_a_plain_process_asks(start_world: An
         ask(world, commands=(*COMMANDS, *IN_THE_DEFAULT_IMAGE), others=("root", "nobody", "www-data"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
     [

@@ -6,17 +6,14 @@ image's id for ever, so it is kept: in memory, and in a file for the next proces
 
 from __future__ import annotations
 
-import json
-import os
 import posixpath
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import ConfigurationError, DockerError, ImageError
-from sandbox_runner.private import make_private
+from sandbox_runner.sandbox.cache import recall, remember
 from sandbox_runner.sandbox.engine import Engine, PathFacts
 from sandbox_runner.sandbox.images import Image
 from sandbox_runner.sandbox.receipt import force_container
@@ -74,7 +71,7 @@ def read_image(
         if not isinstance(known, ImageFiles):
             known = _recall(cache, image.id) or _read(engine, image, tuple(volumes), tuple(ask), labels)
             engine.findings[image.id] = known
-            _keep(cache, image.id, known)
+            remember(cache, image.id, asdict(known))
     return known
 
 
@@ -145,30 +142,14 @@ def _real(path: str, facts: Callable[[str], PathFacts | None], *, last_is_file: 
 
 
 def _recall(cache: Path | None, image: str) -> ImageFiles | None:
-    """What an earlier process read; a file that makes no sense is as good as none."""
-    if cache is None:
-        return None
+    """What an earlier process read of an image."""
+    document = recall(cache, image, _LARGEST_CACHE)
     try:
-        with cache.open("rb") as file:
-            document = json.loads(file.read(_LARGEST_CACHE))[image]
         users, groups, places = document["users"], document["groups"], document["places"]
         texts = [users, groups, *places, *places.values()]
         if not all(type(text) is str for text in texts):
             return None
         users.encode("latin-1"), groups.encode("latin-1")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return ImageFiles(users, groups, dict(places))
-
-
-def _keep(cache: Path | None, image: str, found: ImageFiles) -> None:
-    """Keep it for the next process; only what was read last is worth the space."""
-    if cache is None:
-        return
-    try:
-        make_private(cache.parent)
-        with tempfile.NamedTemporaryFile("w", dir=cache.parent, prefix=cache.name, delete=False) as file:
-            json.dump({image: asdict(found)}, file)
-        os.replace(file.name, cache)  # noqa: PTH105 - the atomic one
-    except OSError:
-        return  # one more look next time

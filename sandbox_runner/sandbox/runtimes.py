@@ -8,8 +8,6 @@ with it, once, and remembers what came of it for the same Engine, registration a
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_runner.errors import ConfigurationError, ImageChangedError, SandboxError
-from sandbox_runner.private import make_private
+from sandbox_runner.sandbox.cache import recall, remember
 
 __all__ = ["AUTO", "RuntimeChoice", "RuntimeChooser"]
 
@@ -66,10 +64,10 @@ class RuntimeChooser:
                 )
             return RuntimeChoice(wanted, "asked for")
         key = self._key(image)
-        found = self._found.get(key) or _read(cache, key, self._registered)
+        found = self._found.get(key) or _recall(cache, key, self._registered)
         if found is None:
             found = self._try_all(trial)
-            _write(cache, key, found)
+            remember(cache, key, asdict(found))
         self._found[key] = found
         return found
 
@@ -96,27 +94,12 @@ class RuntimeChooser:
         return sha256(told.encode()).hexdigest()
 
 
-def _read(cache: Path | None, key: str, registered: Mapping[str, Any]) -> RuntimeChoice | None:
-    """What an earlier process found out; a file that makes no sense is as good as none."""
-    if cache is None:
-        return None
+def _recall(cache: Path | None, key: str, registered: Mapping[str, Any]) -> RuntimeChoice | None:
+    """What an earlier process found out, if that runtime is still there."""
+    found = recall(cache, key, _LARGEST_CACHE)
     try:
-        with cache.open("rb") as file:
-            document = json.loads(file.read(_LARGEST_CACHE))
-        name, reason = document[key]["name"], document[key]["reason"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        name, reason = found["name"], found["reason"]
+        known = name in registered and name in STRONGEST_FIRST
+    except (LookupError, TypeError):
         return None
-    return RuntimeChoice(name, str(reason)) if name in registered and name in STRONGEST_FIRST else None
-
-
-def _write(cache: Path | None, key: str, found: RuntimeChoice) -> None:
-    """Keep it for the next process; only the newest finding is worth the space."""
-    if cache is None:
-        return
-    try:
-        make_private(cache.parent)
-        with tempfile.NamedTemporaryFile("w", dir=cache.parent, prefix=cache.name, delete=False) as file:
-            json.dump({key: asdict(found)}, file)
-        os.replace(file.name, cache)  # noqa: PTH105 - the atomic one
-    except OSError:
-        return  # a start test more next time
+    return RuntimeChoice(name, str(reason)) if known else None

@@ -12,7 +12,7 @@ left out of the copy is left alone there too.
 
 The commit is what ``git commit --only -- PATHS`` makes: the last commit's tree and these paths, while what
 the user had staged stays staged. Whatever would make it another commit than git's own is refused in words
-before anything is staged.
+before anything is staged (``git_refusals``).
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import time
 from sandbox_runner.guest import git_files
 from sandbox_runner.guest.digest import sha256
 from sandbox_runner.guest.git_nested import mode_at, moved
+from sandbox_runner.guest.git_refusals import NO_FILTER, PATHS_LIMIT, UNKNOWN, Refusals, joined, shown
 from sandbox_runner.guest.origin import Origin, content_of
 from sandbox_runner.guest.outcome import StepError
 from sandbox_runner.guest.paths import PATH_LIMIT
-from sandbox_runner.guest.repository import NEXT, OWN, SHAPING, THEIRS, Repository, failure
+from sandbox_runner.guest.repository import NEXT, OWN, THEIRS, Repository
 from sandbox_runner.guest.tree_records import DIRECTORY, EXCLUDED, FILE, LINK, read_scan
 from sandbox_runner.guest.tree_walk import Limits, walk
 
@@ -39,15 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Staged", "stage"]
 
-_PATHS_LIMIT = 128 << 20
-_SHOWN = 300
 _TICK_NS = 100_000_000  # far more than the steps in which a file's time of change goes
 _ANCESTORS = 1_000_000
 _LINKED = b"160000"  # the mode of another repository's commit
-_LEFT_OUT = "this commit would not be git's own: left out of the copy, and it may change what is committed: "
 _MODULES = ("--ignore-submodules=dirty",)  # goes before what .gitmodules says of each
-_UNKNOWN = (b"", b"H", b"")
-_NO_FILTER = (b"unspecified", b"unset")
 _NOTHING = {
     False: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     True: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
@@ -98,25 +94,33 @@ class _Stage:
         self._tracked: dict[bytes, tuple[bytes, bytes, bytes]] = {}
         self._others: list[bytes] = []
         self._theirs: dict[bytes, bytes] = {}  # what the user has staged: the status letter of each path
+        self._refusals = Refusals(  # it sees these two as they are filled
+            guest,
+            repository,
+            self._origin,
+            prefix=self._prefix,
+            tracked=self._tracked,
+            theirs=self._theirs,
+        )
 
     def run(self) -> Staged:
         repository = self._repository
-        self._must_be_whole()
+        self._refusals.must_be_whole()
         repository.must_be_at_rest()
         repository.must_replace_nothing()
         self._list()
         paths = self._different() if self._all else self._changed()
         if not paths:
             raise _nothing()
-        self._must_equal_git(paths)
+        self._refusals.must_equal_git(paths)
         repository.begin()
-        self._must_be_wanted(paths)
+        self._refusals.must_be_wanted(paths)
         index = NEXT
         if not self._all:
             index = OWN
             if repository.before is not None:
                 repository.must(["read-tree", repository.before], index=OWN)
-        self._must_not_be_filtered(paths, index)
+        self._refusals.must_not_be_filtered(paths, index)
         self._update(paths, index)
         changed = [letter + b" " + path for letter, path in self._statuses(index)]
         if not changed:
@@ -131,7 +135,7 @@ class _Stage:
     def _list(self) -> None:
         listed = self._repository.must(
             ["ls-files", "-z", "-v", "--stage", "--cached", "--others", "--exclude-standard"],
-            limit=_PATHS_LIMIT,
+            limit=PATHS_LIMIT,
         )
         for line in listed.split(b"\0")[:-1]:
             if line.startswith(b"? "):
@@ -140,19 +144,19 @@ class _Stage:
             head, _, path = line.partition(b"\t")
             tag, mode, name, stage_ = head.split(b" ")
             if stage_ != b"0":
-                raise StepError("unmerged: " + _shown(path) + "; resolve it and stage it, then commit")
+                raise StepError("unmerged: " + shown(path) + "; resolve it and stage it, then commit")
             self._tracked[path] = (mode, tag, name)
         if not self._all:
             for letter, path in self._statuses(THEIRS):
                 self._theirs[path] = letter
-                self._tracked.setdefault(path, _UNKNOWN)
+                self._tracked.setdefault(path, UNKNOWN)
 
     def _statuses(self, index: str) -> Iterable[tuple[bytes, bytes]]:
         """Where an index differs from the last commit: status letters and paths."""
         base = self._repository.before or _NOTHING[self._repository.settings.wide]
         output = self._repository.must(
             ["diff-index", "--cached", "--name-status", "--no-renames", *_MODULES, "-z", base, "--"],
-            limit=_PATHS_LIMIT,
+            limit=PATHS_LIMIT,
             index=index,
         )
         fields = output.split(b"\0")[:-1]
@@ -161,7 +165,7 @@ class _Stage:
     def _different(self) -> list[bytes]:
         """Everything that differs from the index; of what is gone only what was there in the beginning."""
         listed = self._repository.must(
-            ["ls-files", "-z", "--deleted", "--modified"], limit=_PATHS_LIMIT
+            ["ls-files", "-z", "--deleted", "--modified"], limit=PATHS_LIMIT
         ).split(b"\0")[:-1]
         with self._guest.identity:
             found = [
@@ -206,7 +210,7 @@ class _Stage:
         if now is None or began is None or began == now:
             return set()
         listed = self._repository.must(
-            ["diff-tree", "-r", "--name-only", "--no-renames", "-z", began, now, "--"], limit=_PATHS_LIMIT
+            ["diff-tree", "-r", "--name-only", "--no-renames", "-z", began, now, "--"], limit=PATHS_LIMIT
         )
         return set(listed.split(b"\0")[:-1])
 
@@ -235,7 +239,7 @@ class _Stage:
             listed = repository.before.encode() + b"\n"
             if limit > 1:
                 listed = repository.must(
-                    ["rev-list", f"--max-count={limit}", repository.before], limit=_PATHS_LIMIT
+                    ["rev-list", f"--max-count={limit}", repository.before], limit=PATHS_LIMIT
                 )
             for line in listed.splitlines(keepends=True):
                 name = line.decode().strip()
@@ -284,136 +288,6 @@ class _Stage:
     def _moved(self, path: bytes) -> bool:
         return moved(self._guest, self._origin, self._repository.tree, self._prefix, path)
 
-    # -- what stands in the way -----------------------------------------------------------------------------
-
-    def _must_equal_git(self, paths: Sequence[bytes]) -> None:
-        settings = self._repository.settings
-        if settings.withheld:
-            raise StepError(f"this commit would not be git's own: {settings.withheld[0]}")
-        for path in paths:
-            if path not in self._tracked and settings.excludes:
-                raise StepError(
-                    "this commit would not be git's own: core.excludesFile names ignore rules that this run "
-                    "does not see, and this path is not tracked yet: " + _shown(path)
-                )
-            if self._tracked.get(path, _UNKNOWN)[1] in b"Ss":
-                raise StepError("outside of the sparse checkout: " + _shown(path))
-        self._must_see_rules(paths)
-        self._must_know_attributes(paths)
-        if settings.ignores_case:
-            self._must_be_alone([path for path in paths if path not in self._tracked])
-
-    def _must_be_whole(self) -> None:
-        """What was left out of the copy is not known, and may be what makes the commit what it is."""
-        git = self._prefix + b".git"
-        if self._origin.lacks(git):
-            return  # this repository is another one than the user's
-        for path in (*SHAPING, self._repository.ref or b"HEAD"):
-            if self._origin.lacks(git + b"/" + path):
-                raise StepError(_LEFT_OUT + ".git/" + _shown(path))
-
-    def _must_see_rules(self, paths: Sequence[bytes]) -> None:
-        """The same of the files that say of each path whether and how it is committed."""
-        if not self._origin.left_out:
-            return
-        places: dict[bytes, bool] = {}  # whether anything new is there
-        for path in paths:
-            at = len(path)
-            while at >= 0:
-                at = path.rfind(b"/", 0, at)
-                place = path[: at + 1]
-                places[place] = places.get(place, False) or path not in self._tracked
-        for place, new in sorted(places.items()):
-            for name in (b".gitattributes", b".gitignore")[: 1 + new]:
-                if self._origin.lacks(self._prefix + place + name):
-                    raise StepError(_LEFT_OUT + _shown(place + name))
-
-    def _must_be_alone(self, new: Sequence[bytes]) -> None:
-        """Git takes a new path, or a directory on its way, for a known one of other case."""
-        names: dict[bytes, bytes] = {}
-        for path in self._tracked:
-            for start in _starts(path):
-                names[start.lower()] = start
-        for path in new:
-            for start in _starts(path):
-                known = names.setdefault(start.lower(), start)
-                if known != start:
-                    raise StepError(
-                        f"core.ignoreCase is on, and {_shown(start)} differs from {_shown(known)} "
-                        "by case alone"
-                    )
-
-    def _must_be_wanted(self, paths: Sequence[bytes]) -> None:
-        """Git adds nothing outside of a sparse checkout: it is asked what it would do, and does nothing.
-
-        It is asked of files alone: of a repository it would run a command in there.
-        """
-        settings = self._repository.settings
-        if not settings.sparse:
-            return
-        with self._guest.identity:
-            new = [
-                path
-                for path in paths
-                if path not in self._tracked and not stat.S_ISDIR(mode_at(self._repository.tree, path))
-            ]
-        if new:
-            cone = "core.sparseCheckoutCone=" + str(settings.sparse_cone).lower()
-            options = ["-c", "core.sparseCheckout=true", "-c", cone, "-c", "advice.updateSparsePath=false"]
-            command = [*options, "add", "--dry-run", "--pathspec-from-file=-", "--pathspec-file-nul"]
-            ended, _, complaint = self._repository.git(
-                command, stdin=_joined(new), limit=_PATHS_LIMIT, index=NEXT
-            )
-            if ended.code != 0:
-                told = complaint.partition("updated in the index:")[2].strip()
-                if not told:
-                    raise failure(ended, complaint)
-                raise StepError("outside of the sparse checkout: " + _shown(told.encode()))
-
-    def _must_know_attributes(self, paths: Sequence[bytes]) -> None:
-        """Attributes that are in an index alone hold, or do not, by the order in which git goes about it."""
-        tree = self._repository.tree
-        for path in dict.fromkeys((*self._theirs, *paths)):
-            above, _, name = path.rpartition(b"/")
-            if name != b".gitattributes":
-                continue
-            with self._guest.identity:
-                there = stat.S_ISREG(mode_at(tree, path))
-                others = (other for other in paths if other != path and _is_within(other, above))
-                if there or not any(stat.S_ISREG(mode_at(tree, other)) for other in others):
-                    continue
-            if path in self._theirs:
-                raise StepError(
-                    "this commit would not be git's own: attributes are staged that no file has: "
-                    + _shown(path)
-                )
-            raise StepError(
-                "this commit would not be git's own: attributes go together with a change of what they "
-                "held for: " + _shown(path)
-            )
-
-    def _must_not_be_filtered(self, paths: Sequence[bytes], index: str) -> None:
-        """No filter runs here, and what it would have kept out of the commit must not get in."""
-        with self._guest.identity:
-            files = [path for path in paths if stat.S_ISREG(mode_at(self._repository.tree, path))]
-        for path, value in self._filters(files, index).items():
-            if value not in _NO_FILTER:
-                raise StepError(
-                    f"the filter {_shown(value)} applies to {_shown(path)}, and no filter runs here: "
-                    "commit it yourself, or take the attribute away",
-                    {"filter": _shown(value), "path": _shown(path)},
-                )
-
-    def _filters(self, paths: Sequence[bytes], index: str) -> dict[bytes, bytes]:
-        """The filter of every path."""
-        if not paths:
-            return {}
-        said = self._repository.must(
-            ["check-attr", "-z", "--stdin", "filter"], stdin=_joined(paths), limit=_PATHS_LIMIT, index=index
-        )
-        fields = said.split(b"\0")[:-1]
-        return dict(zip(fields[::3], fields[2::3]))  # noqa: B905 - as above
-
     # -- staging --------------------------------------------------------------------------------------------
 
     def _update(self, paths: Sequence[bytes], index: str) -> None:
@@ -435,14 +309,14 @@ class _Stage:
         Git writes an index anew without a look at what it is to assume unchanged. A change of the second
         before, of the same size, would then be no change by the times that the index has.
         """
-        entries = ((path, *self._tracked.get(path, _UNKNOWN)) for path in paths)
+        entries = ((path, *self._tracked.get(path, UNKNOWN)) for path in paths)
         lines = [
             b"%s %s 0\t%s" % (mode, name, path)
             for path, mode, tag, name in entries
             if name and tag not in b"Ss"
         ]
         if lines:
-            self._repository.must(["update-index", "-z", "--index-info"], stdin=_joined(lines), index=NEXT)
+            self._repository.must(["update-index", "-z", "--index-info"], stdin=joined(lines), index=NEXT)
 
     def _is_replaced(self, path: bytes) -> bool:
         """Whether a path is gone because a directory took its place, or a link the place of its directory.
@@ -457,12 +331,12 @@ class _Stage:
 
     def _feed(self, options: Sequence[str], paths: Sequence[bytes], index: str) -> None:
         command = ["update-index", "--verbose", *options, "-z", "--stdin"]
-        said = self._repository.must(command, stdin=_joined(paths), limit=_PATHS_LIMIT, index=index)
+        said = self._repository.must(command, stdin=joined(paths), limit=PATHS_LIMIT, index=index)
         at, verb = 0, b"remove" if "--force-remove" in options else b"add"
         for path in paths:  # it leaves out in silence what it takes for no path of a repository
             line = b"%s '%s'\n" % (verb, path)
             if not said.startswith(line, at):
-                raise StepError("git takes no such path: " + _shown(path))
+                raise StepError("git takes no such path: " + shown(path))
             at += len(line)
 
     def _left(self, taken: set[bytes]) -> list[bytes]:
@@ -483,11 +357,11 @@ class _Stage:
         if name in guest.edited and not guest.config.shared:
             return guest.edited[name]
         listed = self._repository.must(
-            ["ls-files", "-z", "-t", "--deleted", "--modified"], limit=_PATHS_LIMIT, index=NEXT
+            ["ls-files", "-z", "-t", "--deleted", "--modified"], limit=PATHS_LIMIT, index=NEXT
         )
         found = {line[2:]: line[:1] for line in listed.split(b"\0")[:-1] if line.startswith(b"C ")}
-        filters = self._filters(sorted(found), NEXT)
-        edited = {path: b"M" for path in found if filters[path] in _NO_FILTER}
+        filters = self._refusals.filters(sorted(found), NEXT)
+        edited = {path: b"M" for path in found if filters[path] in NO_FILTER}
         for line in listed.split(b"\0")[:-1]:  # what is gone is told twice
             if line.startswith(b"R "):
                 edited.pop(line[2:], None)
@@ -499,28 +373,6 @@ class _Stage:
 
 def _nothing() -> StepError:
     return StepError("nothing to commit", {"reason": "empty"})
-
-
-def _joined(paths: Iterable[bytes]) -> bytes:
-    return b"".join(path + b"\0" for path in paths)
-
-
-def _shown(name: bytes) -> str:
-    text = name.decode("utf-8", "backslashreplace")
-    return text if len(text) <= _SHOWN else "..." + text[-_SHOWN:]
-
-
-def _starts(path: bytes) -> Iterable[bytes]:
-    """A path and every directory on its way."""
-    at = path.find(b"/")
-    while at >= 0:
-        yield path[:at]
-        at = path.find(b"/", at + 1)
-    yield path
-
-
-def _is_within(path: bytes, directory: bytes) -> bool:
-    return not directory or path.startswith(directory + b"/")
 
 
 def _is_git(path: bytes) -> bool:

@@ -1,9 +1,7 @@
-import os
-import subprocess
-
 import pytest
 
 from sandbox_runner.snapshot import DirectorySource, SnapshotStore
+from tests import plain_git
 
 
 @pytest.fixture
@@ -55,23 +53,4 @@ def listing_function():
 
 @pytest.fixture
 def git():
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": "/nonexistent",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        **{f"GIT_{role}_{part}": "a@b" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")},
-    }
-
-    def run_git(folder, *arguments):
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-        return done.stdout
-
-    return run_git
+    return plain_git.git

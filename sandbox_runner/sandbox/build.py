@@ -19,7 +19,7 @@ from pathlib import Path
 from sandbox_runner.errors import DockerError, ImageError
 from sandbox_runner.resources import resource
 from sandbox_runner.sandbox.engine import Engine
-from sandbox_runner.sandbox.scratch import scratch_folder
+from sandbox_runner.sandbox.temporary import temporary_folder
 
 __all__ = ["REGISTRY_BASE", "Progress", "make_image"]
 
@@ -98,7 +98,7 @@ def _bootstrap(engine: Engine, recipe: Path, tag: str, say: Progress) -> str:
     excluded = [f"--dpkgopt=path-exclude={line}/*" for line in (recipe / "excludes").read_text().split()]
     # A machine's own name and resolver have no place in an image.
     hooks = [f'--customize-hook=: >"$1/etc/{name}"' for name in ("hostname", "resolv.conf", "machine-id")]
-    with scratch_folder() as folder:
+    with temporary_folder() as folder:
         root = folder / "root.tar"
         command = [program, "--variant=minbase", f"--include={packages}", *excluded, *hooks, SUITE, str(root)]
         say(f"Making a Debian root with {packages}.")

@@ -40,8 +40,8 @@ from sandbox_runner.sandbox.isolation import ask_inside
 from sandbox_runner.sandbox.owner import owner_labels
 from sandbox_runner.sandbox.receipt import force_container
 from sandbox_runner.sandbox.requirements import Demands
-from sandbox_runner.sandbox.scratch import scratch_folder
 from sandbox_runner.sandbox.spec import new_run_id
+from sandbox_runner.sandbox.temporary import temporary_folder
 from sandbox_runner.sandbox.wheels import PLATFORM_PROGRAM, Platform, Wheel, fetch_wheels
 
 __all__ = ["add_environment", "ensure_environment"]
@@ -130,7 +130,7 @@ def add_environment(
     say = on_progress or (lambda _line: None)
     platform = _platform(engine, base)
     try:
-        with scratch_folder() as folder:
+        with temporary_folder() as folder:
             say(f"Fetching wheels for Python {platform.python} with pip.")
             wheels = fetch_wheels(demands, platform, folder)
             built = _ensured(engine, base, demands.kind, wheels, folder, say)

@@ -25,7 +25,7 @@ from sandbox_runner.errors import SandboxError
 from sandbox_runner.guest.identity import HOME, USER
 from sandbox_runner.policy.schema import Resources
 from sandbox_runner.sandbox.confinement import Machine
-from sandbox_runner.sandbox.scratch import scratch_folder
+from sandbox_runner.sandbox.temporary import temporary_folder
 
 __all__ = ["GROUP", "HOSTNAME", "PASSWD", "bound", "kernel_files", "name_files"]
 
@@ -115,7 +115,7 @@ def bound(files: Mapping[str, bytes]) -> Iterator[list[Mount]]:
     """
     with contextlib.ExitStack() as until:
         try:
-            folder = until.enter_context(scratch_folder())
+            folder = until.enter_context(temporary_folder())
             folder.chmod(0o755)  # an Engine that maps users looks with other rights
             mounts = [_bound(folder, path, content) for path, content in files.items()]
         except OSError as error:

@@ -259,7 +259,7 @@ ELSEWHERE = {
     "sandbox/container.py": "a file of the kernel's that is there is written to",
     "sandbox/isolation.py": "text of a program that runs in a container",
     "sandbox/cache.py": "a temporary file, 0600 by itself",
-    "sandbox/scratch.py": "a temporary directory, 0700 by itself",
+    "sandbox/temporary.py": "a temporary directory, 0700 by itself",
     "sandbox/synthetic.py": "files below one, which a container finds instead of its host's",
     "runner/again.py": "a temporary directory, 0700 by itself",
     "cli/files.py": "a device or a pipe that is there is written to",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_runner.sandbox.scratch import scratch_folder
+from sandbox_runner.sandbox.temporary import temporary_folder
 
 OWNER = """
 import sys, tempfile
-from sandbox_runner.sandbox.scratch import scratch_folder
+from sandbox_runner.sandbox.temporary import temporary_folder
 tempfile.tempdir = sys.argv[1]
-with scratch_folder() as folder:
+with temporary_folder() as folder:
     print(folder, flush=True)
     sys.stdin.read()
 """
@@ -28,13 +28,13 @@ def test_what_a_killed_owner_left_is_gone_with_the_next_and_a_living_ones_stays(
         assert owner.stdout is not None
         held = Path(owner.stdout.readline().strip())
         (held / "wheel").write_text("x")
-        with scratch_folder() as other:
+        with temporary_folder() as other:
             assert held.is_dir(), "its owner lives"
             assert other != held
         assert not other.exists()
         os.kill(owner.pid, signal.SIGKILL)
         owner.wait()
         assert held.is_dir()
-        with scratch_folder():
+        with temporary_folder():
             assert not held.exists()
     assert tmp_path.is_dir(), "links are not followed"

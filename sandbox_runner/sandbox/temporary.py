@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["scratch_folder"]
+__all__ = ["temporary_folder"]
 
 _PREFIX = "sandbox-runner-scratch-"
 _ATTEMPTS = 16
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """An empty directory, private to this user, that is gone at the end.
 
     Raises:

@@ -70,7 +70,7 @@ def observed(lines: Iterable[bytes]) -> Observed:
     """Read what the observer wrote.
 
     Attempts are told apart by node id and worker, and by where pytest says that one has finished. One is not
-    the last of its test where a plugin gave a report an outcome that pytest does not have.
+    the last of its test where its last report has an outcome that pytest does not have.
     """
     records = [json.loads(line) for line in lines]
     end = records.pop() if records and isinstance(records[-1], int) else None
@@ -78,9 +78,12 @@ def observed(lines: Iterable[bytes]) -> Observed:
     by_test: dict[tuple[str, str], list[list[dict[str, Any]]]] = {}
     for record in records:
         if "test" in record:
-            by_test.setdefault((record["test"], record["worker"]), [[]])[-1].append(record)
+            attempts = by_test.setdefault((record["test"], record["worker"]), [[]])
+            if record["when"] == "teardown" and not attempts[-1] and len(attempts) > 1:
+                attempts.pop()  # it was another worker's that had finished
+            attempts[-1].append(record)
         for key, attempts in by_test.items():
-            if key[0] == record.get("finish") and attempts[-1]:
+            if key[0] == record.get("finish") and _is_over(attempts[-1]):
                 attempts.append([])
     beside: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
@@ -93,8 +96,14 @@ def observed(lines: Iterable[bytes]) -> Observed:
     return Observed(tuple(tests), end, beside, dropped)
 
 
+def _is_over(attempt: Sequence[dict[str, Any]]) -> bool:
+    """Whether it can be what has finished: another worker may be in the middle of the same test."""
+    return any(record["when"] == "teardown" for record in attempt) or not _is_final(attempt)
+
+
 def _is_final(attempt: Sequence[dict[str, Any]]) -> bool:
-    return all(record["outcome"] in {"passed", "failed", "skipped"} for record in attempt)
+    own = [record["outcome"] for record in attempt if not record["subtest"]]
+    return not own or own[-1] in {"passed", "failed", "skipped"}
 
 
 def _test(

@@ -110,6 +110,8 @@ class TestNN(unittest.TestCase):
 def test_odd_NN(): pass
 ---
 def test_hidden_NN(): pass
+---
+def test_kept_NN(late): pass
 """)
 SUBTESTS = _kinds("""
 def test_NN(subtests):
@@ -166,6 +168,11 @@ async def test_NN(): assert 0
 def test_NN(late): pass
 """)
 CONFTEST = """
+import pytest
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if "test_kept" in item.name and call.when == "call": report.outcome = "quarantined"
 def pytest_report_teststatus(report):
     if "test_odd" in report.nodeid and report.when == "call":
         return "odd one", "o", "ODD"
@@ -196,6 +203,24 @@ class Suite:
     honour: bool
 
 
+def whole_suite(plugins: Sequence[str], *, options: str = "") -> Suite:
+    """Every kind of test there is with these plugins, in two files; ``options`` are pytest's."""
+    chance = random.Random("whole")
+    kinds = _kinds_with(plugins)
+    files = {"conftest.py": CONFTEST, "pytest.ini": f"[pytest]\naddopts = {options}\n"}
+    for number, part in enumerate((kinds[::2], kinds[1::2])):
+        tests = [_filled(kind, f"{number}_{at}", chance) for at, kind in enumerate(part)]
+        files[f"test_{number}.py"] = HEAD + "\n".join(tests) + "\n"
+    return Suite(files, honour=True)
+
+
+def _kinds_with(plugins: Sequence[str]) -> list[str]:
+    kinds = PLAIN + (SUBTESTS if "subtests" in plugins else [])
+    kinds += RERUNS if "rerunfailures" in plugins else []
+    kinds += RERUN_SUBTESTS if {"subtests", "rerunfailures"} <= {*plugins} else []
+    return kinds + (ASYNC if "asyncio" in plugins else [])
+
+
 def random_suite(seed: str, *, plugins: Sequence[str] = ()) -> Suite:
     """A suite, the same for every use of a seed.
 
@@ -204,10 +229,9 @@ def random_suite(seed: str, *, plugins: Sequence[str] = ()) -> Suite:
         plugins: what it may use of ``subtests``, ``rerunfailures``, ``asyncio``, ``xdist`` and ``randomly``.
     """
     chance = random.Random(seed)
-    kinds = PLAIN + (SUBTESTS * 2 if "subtests" in plugins else [])
-    kinds += RERUNS * 2 if "rerunfailures" in plugins else []
-    kinds += RERUN_SUBTESTS * 2 if {"subtests", "rerunfailures"} <= {*plugins} else []
-    kinds += ASYNC if "asyncio" in plugins else []
+    plain_kinds = _kinds_with(())
+    kinds = _kinds_with(plugins)
+    kinds += [kind for kind in kinds if kind not in plain_kinds]  # they are few
     files = {}
     for number in range(chance.randint(1, 3)):
         tests = [
@@ -315,7 +339,7 @@ def assert_equal(python: Path, suite: Suite, folder: Path) -> Observed:
     }
     subtests = sum((Counter(dict(test.subtests)) for test in oracle.tests), Counter[str]())
     expected = {
-        "counts": _some({name.replace(" ", r"\u{20}"): count for name, count in oracle.counts().items()}),
+        "counts": _some(oracle.counts()),
         "reruns": sum(test.reruns for test in oracle.tests),
         "subtests": dict(subtests),
         "digest": oracle.digest(),
@@ -334,4 +358,4 @@ def _some(counts: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-__all__ = ["Suite", "assert_equal", "guests", "plain", "random_suite"]
+__all__ = ["Suite", "assert_equal", "guests", "plain", "random_suite", "whole_suite"]

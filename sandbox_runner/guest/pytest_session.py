@@ -135,10 +135,13 @@ class _Test:
         self.counted: dict[str, int] = {}
         self.over = False  # its teardown has been
         self.again = False  # its last report is of no final outcome
+        self.finished = (
+            False  # pytest has said so; a subtest of the next attempt comes before that one's setup
+        )
 
     def take(self, report: Any, category: str) -> None:
         """Take in a report of the test itself, or of a subtest."""
-        if self.again:
+        if self.again and (report.when == "setup" or (self.finished and report.when != "teardown")):
             self._start_again()
         if any(kind.__name__.lower() == "subtestreport" for kind in type(report).__mro__):
             _add(self.subtests, _outcome_of(report))
@@ -158,7 +161,7 @@ class _Test:
             _add(self.counted, outcome)
         self.counted = {name: count for name, count in self.counted.items() if name in _FAILURES}
         self.subtests = {name: count for name, count in self.subtests.items() if name in _FAILURES}
-        self.outcomes, self.ran, self.again = [], False, False
+        self.outcomes, self.ran, self.over, self.again, self.finished = [], False, False, False, False
         self.reruns += 1
 
     def record(self, name: str) -> list[Any]:
@@ -222,7 +225,8 @@ class _Reporter:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         there = self._tests.get(nodeid, {})
         for key, test in list(there.items()):
-            if not test.again and (test.over or len(there) == 1):
+            test.finished = True
+            if not test.again and (test.over or key is None):  # of a worker it is not said whose has finished
                 self._end(nodeid, key)
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ class TestReport:
         self.outcomes += len(marks)
         for mark in marks:
             if self._room > 0:
-                self.shown.append(f"{_word(mark)} {name}")
+                self.shown.append(f"{_word(mark).replace(' ', '-')} {name}")
                 self._room -= len(self.shown[-1]) + _LINE_COST
         self.reruns += reruns
         for kind, number in (subtests or {}).items():
@@ -140,8 +140,8 @@ def _add(counts: dict[str, int], name: str, number: int) -> None:
 
 
 def _word(name: str) -> str:
-    """A name that a plugin gave an outcome, as one printable word that no other is shown as."""
-    plain = "".join(c if "!" <= c <= "~" and c != "\\" else f"\\u{{{ord(c):x}}}" for c in name[: _WORD + 1])
+    """A name that a plugin gave an outcome, printable and short, as no other is shown."""
+    plain = "".join(c if " " <= c <= "~" and c != "\\" else f"\\u{{{ord(c):x}}}" for c in name[: _WORD + 1])
     if len(plain) <= _WORD:
         return plain
     return f"{plain[:_WORD]}...{sha256_hex(name.encode('utf-8', 'surrogatepass'))[:16]}"

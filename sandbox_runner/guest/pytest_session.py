@@ -212,14 +212,7 @@ class _Reporter:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         there = self._tests.setdefault(report.nodeid, {})
-        key = getattr(report, "node", None)
-        test = there.get(key)
-        if test is not None and test.over and not test.again:  # another test of that name
-            self._end(report.nodeid, key)
-            there = self._tests.setdefault(report.nodeid, {})
-            test = None
-        if test is None:
-            test = there[key] = _Test()
+        test = there.setdefault(getattr(report, "node", None), _Test())
         test.take(report, self._category(report))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:

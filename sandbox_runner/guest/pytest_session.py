@@ -3,10 +3,16 @@
     python3 -s -c PRELUDE SOURCE SETTINGS          one session; its report goes to descriptor 3
     python3 -s -c PRELUDE SOURCE null CONFINE      the server, still root: see ``serve``
 
-The report is lines of JSON: ``{"case": [node id, phase, outcome]}`` for each phase of a test that matters,
-``{"collect": node id}`` for a module that cannot be collected, at last ``{"end": exit code}``. What a test
-does to this process it can do to the report: the verdict is the tests' own word. That nobody *else* speaks
-is assured.
+The report is lines of JSON: for each test, at its end, ``{"test": [node id, outcomes, ran]}``, with a fourth
+item ``[reruns, subtests, counted]`` where there is any of them; ``{"collect": node id}`` for a module that
+cannot be collected; ``{"summary": text}``, pytest's last line but for its time; at last ``{"end": code}``.
+An outcome is the category under which pytest's last line counts a report (``pytest_report_teststatus``), or
+a plugin's own; a test has several where its teardown fails as well. They are those of its last attempt;
+``ran`` says that its own code came to one that pytest knows. Beside them stand how often it was run again,
+how many subtests ended how, and what pytest counts under the test without being its last attempt's outcome:
+reports of subtests, and failures before it was run again, which pytest does not take back. What a test does
+to this process it can do to the report: the verdict is the tests' own word. That nobody *else* speaks is
+assured.
 
 Nothing of the workspace can be imported before pytest and this module's needs are. With ``honour`` the
 project's configuration, conftest files and import path are those of ``python -m pytest``; a ``src`` stands
@@ -42,6 +48,9 @@ _REQUESTS, _ANSWERS, _SERVER_ROOT = 4, 5, 6  # of the server, above what a sessi
 _PR_SET_DUMPABLE = 4  # prctl(2)
 _LINE_LIMIT = 1 << 16
 _NAME_LIMIT = 8192  # characters of a node id; who reads the report takes no longer lines than some of these
+_WORD_LIMIT = 64  # characters of an outcome
+_WORDS_LIMIT = 8  # outcomes of a test, and names in each of its counts; a line has room for so many
+_SUMMARY_LIMIT = 1024  # characters
 _SET_PIPE_SIZE, _PIPE_BYTES = 1031, 1 << 16  # fcntl(2)'s F_SETPIPE_SZ, and what a new pipe has
 _LOADED_LATE = ("_pytest._argcomplete", "_pytest.config.compat", "faulthandler")
 
@@ -105,36 +114,152 @@ def _without_source(fullname: str, path: str) -> ImportError:
     return ImportError(text, name=fullname, path=path)
 
 
+_EXECUTED = ("passed", "failed", "xfailed", "xpassed")
+_FAILURES = ("failed", "error")
+_KNOWN = (*_EXECUTED, "error", "skipped")
+_FINAL = (
+    "passed",
+    "failed",
+    "skipped",
+)  # of a report; another outcome is a plugin's, before one more attempt
+
+
+class _Test:
+    """One test while it runs: what pytest counts its last attempt as, and what stands beside that."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+        self.ran = False
+        self.reruns = 0
+        self.subtests: dict[str, int] = {}
+        self.counted: dict[str, int] = {}
+        self.over = False  # its teardown has been
+        self.again = False  # its last report is of no final outcome
+        self.finished = (
+            False  # pytest has said so; a subtest of the next attempt comes before that one's setup
+        )
+
+    def take(self, report: Any, category: str) -> None:
+        """Take in a report of the test itself, or of a subtest."""
+        if self.again and (report.when == "setup" or (self.finished and report.when != "teardown")):
+            self._start_again()
+        if any(kind.__name__.lower() == "subtestreport" for kind in type(report).__mro__):
+            _add(self.subtests, _outcome_of(report))
+            if category and not category.startswith("subtests "):
+                _add(self.counted, category)
+            return
+        self.again = report.outcome not in _FINAL
+        self.over = report.when == "teardown"
+        if category and len(self.outcomes) < _WORDS_LIMIT:
+            self.outcomes.append(category)
+        elif category:
+            _add(self.counted, category)
+        self.ran = self.ran or (report.when not in ("setup", "teardown") and category in _EXECUTED)
+
+    def _start_again(self) -> None:
+        for outcome in self.outcomes:
+            _add(self.counted, outcome)
+        self.counted = {name: count for name, count in self.counted.items() if name in _FAILURES}
+        self.subtests = {name: count for name, count in self.subtests.items() if name in _FAILURES}
+        self.outcomes, self.ran, self.over, self.again, self.finished = [], False, False, False, False
+        self.reruns += 1
+
+    def record(self, name: str) -> list[Any]:
+        """What the report says of it."""
+        beside = [[self.reruns, self.subtests, self.counted]]
+        return [_cut(name, _NAME_LIMIT), self.outcomes, self.ran, *(beside if any(beside[0]) else [])]
+
+
+def _add(counts: dict[str, int], name: str) -> None:
+    if name not in counts and name not in _KNOWN and len(counts) >= _WORDS_LIMIT:
+        name = "of other kinds"
+    counts[name] = counts.get(name, 0) + 1
+
+
+def _outcome_of(report: Any) -> str:
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    return _cut(str(report.outcome), _WORD_LIMIT)
+
+
+def _cut(text: str, limit: int) -> str:
+    """The text; a longer one ends in a digest of the whole, and is still longer than any that is not cut."""
+    if len(text) <= limit:
+        return text
+    digest = importlib.import_module("hashlib").sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[:limit]}... sha256:{digest}"
+
+
 class _Reporter:
-    """A pytest plugin that says what happened, as it happens."""
+    """A pytest plugin that says what happened, test by test as each ends."""
 
     def __init__(self, say: Callable[[dict[str, Any]], None], late_path: list[str]) -> None:
         self._say = say
         self._late_path = late_path
+        self._config: Any = None
+        self._tests: dict[str, dict[Any, _Test]] = {}  # by node id, and by the process that runs them
 
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: Any) -> None:
         """Make the workspace importable only now: no plugin can have come from it."""
+        self._config = session.config
         sys.path.extend(self._late_path)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
-            self._say({"collect": report.nodeid[:_NAME_LIMIT]})
+            self._say({"collect": _cut(report.nodeid, _NAME_LIMIT)})
         elif report.skipped:  # a module as a whole
-            self._say({"case": [report.nodeid[:_NAME_LIMIT], "setup", "skipped"]})
+            self._say({"test": [_cut(report.nodeid, _NAME_LIMIT), ["skipped"], False]})
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        outcome = report.outcome
-        if hasattr(report, "wasxfail"):
-            outcome = "xfailed" if report.skipped else "xpassed"
-        if report.when == "call" or outcome != "passed":
-            self._say({"case": [report.nodeid[:_NAME_LIMIT], report.when, outcome]})
+        there = self._tests.setdefault(report.nodeid, {})
+        test = there.setdefault(getattr(report, "node", None), _Test())
+        test.take(report, self._category(report))
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        there = self._tests.get(nodeid, {})
+        for key, test in list(there.items()):
+            test.finished = True
+            if not test.again and (test.over or key is None):  # of a worker it is not said whose has finished
+                self._end(nodeid, key)
+
+    def close(self) -> None:
+        """Say what became of tests whose end never came, and pytest's own last line."""
+        for name, there in list(self._tests.items()):
+            for key in list(there):
+                self._end(name, key)
+        summary = self._summary()
+        if summary:
+            self._say({"summary": _cut(summary, _SUMMARY_LIMIT)})
+
+    def _end(self, name: str, key: Any) -> None:
+        there = self._tests[name]
+        test = there.pop(key)
+        if not there:
+            del self._tests[name]
+        if test.over or test.outcomes or test.reruns or test.subtests:
+            self._say({"test": test.record(name)})
+
+    def _category(self, report: Any) -> str:
+        """What pytest's last line counts a report as; empty where it does not."""
+        told = self._config.hook.pytest_report_teststatus(report=report, config=self._config)
+        if not getattr(report, "count_towards_summary", True) and report.outcome in _FINAL:
+            return ""
+        return _cut(str(told[0] if told else report.outcome), _WORD_LIMIT)
+
+    def _summary(self) -> str:
+        terminal = self._config and self._config.pluginmanager.get_plugin("terminalreporter")
+        try:
+            parts, _ = terminal.build_summary_stats_line()
+            return ", ".join(str(text) for text, _ in parts)
+        except Exception:  # noqa: BLE001 - a terminal of another kind, or none; nothing hangs on the line
+            return ""
 
 
 def _speaker(fd: int) -> Callable[[dict[str, Any]], None]:
-    encode, write = json.JSONEncoder(separators=(",", ":")).encode, os.write
+    encode, write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode, os.write
 
     def say(record: dict[str, Any]) -> None:
-        line = encode(record).encode() + b"\n"
+        line = encode(record).encode("utf-8", "surrogatepass") + b"\n"
         while line:
             line = line[write(fd, line) :]
 
@@ -163,7 +288,11 @@ def session(settings: dict[str, Any]) -> int:
         arguments += ["-p", "no:cacheprovider"]
     arguments.append(settings["path"])
     _take_the_place_of_pytest(arguments)
-    code = int(pytest.main(arguments, plugins=[_Reporter(say, late)]))
+    reporter = _Reporter(say, late)
+    for hook in (_Reporter.pytest_runtest_logreport, _Reporter.pytest_runtest_logfinish):
+        pytest.hookimpl(trylast=True)(hook)  # plugins may still change a report
+    code = int(pytest.main(arguments, plugins=[reporter]))
+    reporter.close()
     say({"end": code})
     return code
 

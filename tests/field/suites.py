@@ -8,32 +8,28 @@ difference that is known and has a reason is put into what is expected; so one t
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
 import subprocess
 import tarfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sandbox_runner import Policy, Runner
 from sandbox_runner.runner.home import Home
 from tests.field.policies import TEST_S, wide
+from tests.plain_pytest import COUNTED, OBSERVER, Observed, observed
 
-__all__ = ["WHOLE", "Difference", "Outcomes", "Suite", "compare_suite", "expected_of"]
+__all__ = ["WHOLE", "Difference", "Suite", "compare_suite", "expected_of"]
 
 WHOLE = "*"
 """The name of a session as a whole among tests."""
 
 _UID = 1_234_567
-_OBSERVER = Path(__file__).with_name("observer.py")
-_COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
 _BAD = re.compile(r"^(FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
-_LONGEST_NAME = 8192  # characters of a node id; a report holds no more of it
 _MOST_SHOWN = 12
 _POLICIES = {"default": lambda: Policy.load("default"), "field": wide}
 
@@ -53,25 +49,6 @@ class Difference:
     ours: str
     reason: str
     policies: tuple[str, ...] = tuple(_POLICIES)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What a session came to: node id and category for each report that counts, and the exit code."""
-
-    reports: tuple[tuple[str, str], ...]
-    end: int | None
-
-    def counts(self) -> dict[str, int]:
-        """Reports by category, in the names of a run's details."""
-        found = Counter("errors" if category == "error" else category for _, category in self.reports)
-        return {name: found[name] for name in dict.fromkeys((*_COUNTED, *sorted(found)))}
-
-    def digest(self) -> str:
-        """What a run's details call ``report_sha256``."""
-        reports = [[name[:_LONGEST_NAME], category] for name, category in self.reports]
-        told = json.dumps([reports, self.end], separators=(",", ":"))
-        return hashlib.sha256(told.encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -96,13 +73,14 @@ class Suite:
             self.explained.append(difference)
 
 
-def expected_of(plain: Outcomes, differences: Sequence[Difference]) -> Outcomes:
+def expected_of(plain: Observed, differences: Sequence[Difference]) -> Observed:
     """What a run should come to: plain pytest's outcomes, but for the known differences."""
-    known = {difference.test: difference.ours for difference in differences}
-    reports = tuple((name, known.get(name, category)) for name, category in plain.reports)
-    failed = any(category in {"failed", "error"} for _, category in reports)
-    end = plain.end if not known or plain.end not in {0, 1} else int(failed)
-    return Outcomes(reports, end)
+    known = {difference.test: (difference.ours,) for difference in differences}
+    tests = tuple(replace(test, outcomes=known.get(test.name, test.outcomes)) for test in plain.tests)
+    expected = replace(plain, tests=tests)
+    counts = expected.counts()
+    end = plain.end if not known or plain.end not in {0, 1} else int(counts["failed"] + counts["errors"] > 0)
+    return replace(expected, end=end)
 
 
 def compare_suite(
@@ -125,7 +103,7 @@ def compare_suite(
         runtime: the runtime for both.
     """
     found = Suite()
-    plain: Outcomes | None = None
+    plain: Observed | None = None
     for name, policy in _POLICIES.items():
         runner = Runner(policy=policy(), home=home, runtime=runtime, requirements=requirements)
         details, said, image = _ours(runner, tree, tests)
@@ -134,7 +112,7 @@ def compare_suite(
             found.plain = plain.counts()
             if not found.plain["passed"]:
                 found.problems.append("under plain pytest no test passes, so nothing is compared")
-        found.ours[name] = {key: details.get(key, 0) for key in _COUNTED}
+        found.ours[name] = {key: details.get(key, 0) for key in COUNTED}
         known = [difference for difference in differences if name in difference.policies]
         _judge(name, plain, known, details, said, found)
     return found
@@ -158,7 +136,7 @@ def _ours(runner: Runner, tree: Path, tests: str) -> tuple[Mapping[str, Any], st
 
 def _judge(  # noqa: PLR0917 - what was expected and what came
     policy: str,
-    plain: Outcomes,
+    plain: Observed,
     known: Sequence[Difference],
     details: Mapping[str, Any],
     said: str,
@@ -173,7 +151,7 @@ def _judge(  # noqa: PLR0917 - what was expected and what came
         else:
             found.problems.append(f"{policy}: the table expects {whole.ours!r} of the session: {text!a}")
         return
-    there = {test for test, _ in plain.reports}
+    there = {test.name for test in plain.tests}
     for difference in known:
         if difference.test in there:
             found.explain(difference)
@@ -183,17 +161,16 @@ def _judge(  # noqa: PLR0917 - what was expected and what came
         found.problems.append(f"{policy}: the session did not end properly: {text!a}")
     expected = expected_of(plain, known)
     counts = expected.counts()
+    seen_counts = {**details.get("other", {}), **details}
     apart = [
-        f"{name} {counts[name]} expected, {details.get(name, 0)} seen"
+        f"{name} {counts[name]} expected, {seen_counts.get(name, 0)} seen"
         for name in counts
-        if counts[name] != details.get(name, 0)
+        if counts[name] != seen_counts.get(name, 0)
     ]
     if not apart and expected.digest() != details.get("report_sha256"):
-        found.problems.append(
-            f"{policy}: the counts are equal; a test's outcome or the order of tests is not"
-        )
+        found.problems.append(f"{policy}: the counts are equal; a test's outcome is not")
     if apart:
-        bad = {name for name, category in expected.reports if category in {"failed", "error"}}
+        bad = {test.name for test in expected.tests if {"failed", "error"}.intersection(test.outcomes)}
         seen = {match[2] for match in _BAD.finditer(said)}
         found.problems.append(f"{policy}: {', '.join(apart)}")
         found.problems += [f"{policy}: fails here alone: {name}" for name in sorted(seen - bad)[:_MOST_SHOWN]]
@@ -202,11 +179,11 @@ def _judge(  # noqa: PLR0917 - what was expected and what came
         ]
 
 
-def _plain(tree: Path, tests: str, image: str, *, runtime: str, found: Suite) -> Outcomes:
+def _plain(tree: Path, tests: str, image: str, *, runtime: str, found: Suite) -> Observed:
     """The outcomes under plain pytest."""
     source = ["/workspace/src"] if (tree / "src").is_dir() else []
     environment = {
-        "FIELD_OBSERVED": "/observer/observed.jsonl",
+        "OBSERVED": "/observer/observed.jsonl",
         "HOME": "/tmp",
         "PYTHONHASHSEED": "0",  # as a sandbox has it: parametrized sets come in one order
         "PYTHONPATH": ":".join([*source, "/observer"]),
@@ -223,24 +200,18 @@ def _plain(tree: Path, tests: str, image: str, *, runtime: str, found: Suite) ->
             _docker("wait", container, seconds=TEST_S)
         except subprocess.TimeoutExpired:
             found.problems.append(f"plain pytest took more than {TEST_S} s")
-            return Outcomes((), None)
-        observed = _docker("cp", f"{container}:/observer/observed.jsonl", "-", check=False)
-        if not observed:
+            return Observed((), None)
+        written = _docker("cp", f"{container}:/observer/observed.jsonl", "-", check=False)
+        if not written:
             said = _docker("logs", "--tail", "20", container, errors=True).decode(errors="replace")
             found.problems.append(f"plain pytest did not get to a report: {said[-400:]!a}")
-            return Outcomes((), None)
+            return Observed((), None)
     finally:
         _docker("rm", "--force", container, check=False)
-    with tarfile.open(fileobj=io.BytesIO(observed)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(written)) as archive:
         (member,) = archive.getmembers()
         file = archive.extractfile(member)
-        records = [json.loads(line) for line in (file.read() if file else b"").splitlines()]
-    end = records[-1] if records and isinstance(records[-1], int) else None
-    return Outcomes(tuple((name, category) for name, category in filter(_is_report, records)), end)
-
-
-def _is_report(record: object) -> bool:
-    return isinstance(record, list)
+        return observed((file.read() if file else b"").splitlines())
 
 
 def _packed(tree: Path) -> bytes:
@@ -257,7 +228,7 @@ def _packed(tree: Path) -> bytes:
         folder = tarfile.TarInfo("observer")
         folder.type, folder.mode = tarfile.DIRTYPE, 0o755
         archive.addfile(owned(folder))
-        archive.add(_OBSERVER, "observer/observer.py", filter=owned)
+        archive.add(OBSERVER, "observer/observer.py", filter=owned)
     return stream.getvalue()
 
 

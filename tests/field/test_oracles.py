@@ -17,7 +17,8 @@ from tests.field.histories import History, of_commit, of_tree, recent_commits
 from tests.field.madeup import earlier_states
 from tests.field.replays import replay
 from tests.field.steps import occurrences, steps_for
-from tests.field.suites import Difference, Outcomes, expected_of
+from tests.field.suites import Difference, expected_of
+from tests.plain_pytest import Observed, Told
 
 _LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"}\n", b"\r\n", b"x\xc3\xa9\r\n", b"last"])).map(b"".join)
 
@@ -62,7 +63,7 @@ def test_every_state_of_a_made_up_history_can_be_written_by_steps(seed: int) -> 
 
 
 def test_a_known_difference_is_part_of_what_is_expected_and_changes_the_digest() -> None:
-    plain = Outcomes((("t::a", "passed"), ("t::b", "passed")), 0)
+    plain = Observed((Told("t::a", ("passed",)), Told("t::b", ("passed",))), 0)
     expected = expected_of(plain, [Difference("t::b", "failed", "no network")])
     assert (expected.counts()["failed"], expected.end) == (1, 1)
     assert expected.digest() != plain.digest()

@@ -48,12 +48,13 @@ def outcome_of(do: Do, body: str, **files: str) -> Outcome:
         "import os\ndef test_it(): os.write(3, b'x' * (9 << 20))\n",
         "raise SystemExit(0)\n",
         "import pytest\npytest.exit('done', returncode=0)\n",
+        "def test_a(): assert 0\ndef test_b(request): request.session.testsfailed = 0\n",
         "import pytest\npytestmark = pytest.mark.skip\ndef test_it(): pass\n",
         "x = 1\n",
     ],
     ids=[
         *("exit at import", "exit", "exit at end", "kill", "kill group", "no report", "early end"),
-        *("flooded report", "system exit", "pytest exit", "skipped", "no test"),
+        *("flooded report", "system exit", "pytest exit", "failures taken back", "skipped", "no test"),
     ],
 )
 def test_what_ends_early_or_runs_nothing_is_no_pass(do: Do, body: str) -> None:
@@ -68,7 +69,7 @@ def test_exit_zero_without_a_report_is_called_incomplete(do: Do) -> None:
 
 
 FAILING = "def test_it(): assert False\n"
-FORGE = 'import os\nos.write(3, b\'{"case":["a","call","passed"]}\\n{"end":0}\\n\')\nos._exit(0)\n'
+FORGE = 'import os\nos.write(3, b\'{"test":["a",["passed"],true]}\\n{"end":0}\\n\')\nos._exit(0)\n'
 
 
 @pytest.mark.parametrize(

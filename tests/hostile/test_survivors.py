@@ -283,7 +283,7 @@ def start():
     def forge():
         while True:
             for fd in range(1, 64):
-                try: os.write(fd, b'{"case":["a","call","passed"]}\\n{"end":0}\\n')
+                try: os.write(fd, b'{"test":["a",["passed"],true]}\\n{"end":0}\\n')
                 except OSError: pass
             try:
                 with open("/workspace/honest/test_it.py", "w") as file: file.write("def test_it(): pass\\n")

@@ -227,3 +227,37 @@ def test_a_project_gets_the_verdicts_of_plain_pytest_in_both_ways_and_again(star
         exit_code, counts, listed = of_guest(outcome)
         assert (exit_code, counts) == plain[:2], outcome.meta["output"]
         assert listed == plain[2] or exit_code == CALLED_OFF, outcome.meta["output"]
+
+
+ODD = {
+    "conftest.py": """
+import pytest
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if "odd" in item.name and call.when == "call": report.outcome = "quarantined"
+def pytest_report_teststatus(report):
+    if report.outcome == "quarantined": return "quarantined", "Q", "QUARANTINED"
+""",
+    "tests/test_it.py": "def test_odd(): pass\ndef test_it(): pass\n",
+    "alone/test_it.py": "def test_odd(): pass\n",
+}
+
+
+@pytest.mark.parametrize("isolation", ["fresh", "server"])
+def test_an_outcome_that_a_plugin_adds_is_told_under_its_name_and_is_no_pass(
+    start_world: Callable[..., ContainerWorld], isolation: str
+) -> None:
+    world = world_with(start_world, isolation, ODD)
+    outcome = call(world, "test_run", test_path="tests", expected=1)
+    details = outcome.details
+    assert outcome.text == "test_run: tests (exit=0)", outcome
+    assert (details["complete"], details["executed"], details["passed"]) == (True, 1, 1)
+    assert details["other"] == {"quarantined": 1}
+    assert sorted(details["outcomes"]) == [
+        "passed tests/test_it.py::test_it",
+        "quarantined tests/test_it.py::test_odd",
+    ]
+    assert outcome.meta["summary"] == "1 passed, 1 quarantined"
+    alone = call(world, "test_run", test_path="alone", expected=0)
+    assert alone.text == "test_run: ERROR alone (exit=0, passed=0, failed=0, expected=0, other=1)"
